@@ -1,0 +1,1 @@
+"""The service: loads bundles and answers over HTTP. Never imports torch."""

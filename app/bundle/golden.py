@@ -1,0 +1,92 @@
+"""Does this device give the outputs that the model gave when it was exported?
+
+`golden.jsonl` holds raw texts, `golden.npz` the raw graph outputs of the torch model for them, row by row, by output
+name (over-long texts are cut at their end). What a caller sees is compared: unit vectors and probabilities, not
+logits. B rows, D dimensions, C labels.
+"""
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.bundle.errors import BundleError
+from app.bundle.manifest import ClassifyHead, EmbedHead, Manifest
+from app.bundle.open import Bundle
+from app.bundle.scoring import Floats, probabilities, unit
+
+CLEAR_MARGIN = 1e-3  # two labels closer than this (in probability) may swap places between devices
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenRows:
+    """The raw inputs and, by output name, the reference outputs [B, D]."""
+
+    texts: list[str]
+    outputs: Mapping[str, Floats]
+
+
+def load_golden(bundle: Bundle) -> GoldenRows:
+    """Read the golden files.
+
+    Raises:
+        BundleError: B09 when rows are missing, malformed or not finite.
+    """
+    manifest = bundle.manifest
+    try:
+        lines = bundle.read(manifest.file("golden-inputs")).decode().splitlines()
+        texts = [json.loads(line)["text"] for line in lines]
+        with np.load(io.BytesIO(bundle.read(manifest.file("golden-outputs"))), allow_pickle=False) as archive:
+            outputs = {name: archive[name] for name in archive.files}
+    except (ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise BundleError("B09-golden-files", f"golden files cannot be read: {error}") from error
+    for output in manifest.outputs:
+        shape = (manifest.golden.rows, output.axes[-1])
+        rows = outputs.get(output.name)
+        if rows is None or rows.dtype != np.float32 or rows.shape != shape or not np.isfinite(rows).all():
+            raise BundleError("B09-golden-files", f"golden output {output.name} is not finite float32 of shape {shape}")
+    if len(texts) != manifest.golden.rows or not all(isinstance(text, str) for text in texts):
+        raise BundleError("B09-golden-files", f"golden.jsonl does not hold {manifest.golden.rows} texts")
+    return GoldenRows(texts, outputs)
+
+
+def check_golden(manifest: Manifest, expected: Mapping[str, Floats], measured: Mapping[str, Floats]) -> None:
+    """Compare outputs as a caller sees them, head by head.
+
+    Raises:
+        BundleError: B10 with the head, the row and the distance.
+    """
+    for head in manifest.heads:
+        want, got = expected[head.output], measured[head.output]
+        if want.shape != got.shape or not np.isfinite(got).all():
+            raise BundleError("B10-golden", f"head {head.name}: outputs are not finite or not of shape {want.shape}")
+        if isinstance(head, EmbedHead):
+            _check_vectors(head, manifest, want, got)
+        else:
+            _check_probabilities(head, manifest, want, got)
+
+
+def _check_vectors(head: EmbedHead, manifest: Manifest, want: Floats, got: Floats) -> None:
+    a, b = unit(want), unit(got)
+    cosine, distance = (a * b).sum(axis=1), np.abs(a - b).max(axis=1)
+    row = int(distance.argmax())
+    if cosine.min() < manifest.golden.min_cosine or distance[row] > manifest.golden.max_abs_diff:
+        detail = f"cosine {cosine[row]:.6f}, largest difference {distance[row]:.1e}"
+        raise BundleError("B10-golden", f"head {head.name}: golden row {row} differs: {detail}")
+
+
+def _check_probabilities(head: ClassifyHead, manifest: Manifest, want: Floats, got: Floats) -> None:
+    a, b = probabilities(head, want), probabilities(head, got)
+    distance = np.abs(a - b).max(axis=1)
+    row = int(distance.argmax())
+    if distance[row] > manifest.golden.max_abs_diff * 10:  # a probability moves with a whole vector of logits
+        raise BundleError("B10-golden", f"head {head.name}: golden row {row} differs by {distance[row]:.1e}")
+    if head.problem_type != "single_label" or a.shape[1] < 2:
+        return
+    ordered = np.sort(a, axis=1)
+    clear = ordered[:, -1] - ordered[:, -2] > CLEAR_MARGIN
+    if (changed := np.flatnonzero(clear & (a.argmax(axis=1) != b.argmax(axis=1)))).size:
+        raise BundleError("B10-golden", f"head {head.name}: golden row {int(changed[0])} has another label")

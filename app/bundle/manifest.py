@@ -1,0 +1,187 @@
+"""What is in a bundle?
+
+`manifest.json` says it all; nothing else in the folder is trusted unless the manifest names it. The types are
+strict and closed: an unknown field, a wrong type or a broken cross-reference refuses the bundle. The format is
+described in docs/bundle-format.md; its JSON Schema is `Manifest.model_json_schema()`.
+"""
+
+import re
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+FORMAT = 1
+MANIFEST_FILE = "manifest.json"
+EMBEDDING_OUTPUT = "sentence_embedding"  # not `embedding`: torch's dynamo export lets that name stand twice
+
+NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Pooling = Literal["mean", "cls", "max"]
+Precision = Literal["fp32", "fp16", "bf16", "int8"]
+Device = Literal["any", "cpu", "cuda"]
+Role = Literal["model", "tokenizer", "golden-inputs", "golden-outputs", "report", "card"]
+Json = dict[str, object]
+
+
+class Strict(BaseModel):
+    """Base of everything in a manifest: frozen, closed, no conversions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Tensor(Strict):
+    """An input or output of the graph. `axes` names each dimension: `batch`, `tokens`, or a fixed size."""
+
+    name: str
+    dtype: Literal["int64", "int32", "float32"]
+    axes: list[str | int]
+
+
+class OutOfScope(Strict):
+    """When a text belongs to no label: its best probability is under `threshold`. Fitted on held-out rows."""
+
+    score: Literal["max_probability"]
+    threshold: float = Field(ge=0, le=1)
+
+
+class EmbedHead(Strict):
+    """The pooled vector itself."""
+
+    name: Name
+    task: Literal["embed"] = "embed"
+    output: str
+    dimensions: int = Field(ge=1)
+    cuts: list[int] = []  # Matryoshka: sizes the vector was trained to be cut to; empty: any cut is the caller's risk
+    normalize: bool = True  # what /embed does when the request does not say
+
+
+class ClassifyHead(Strict):
+    """A classifier: one logit per label, in the order of `labels`."""
+
+    name: Name
+    task: Literal["classify"] = "classify"
+    output: str
+    problem_type: Literal["single_label", "multi_label", "regression"]
+    labels: list[str] = Field(min_length=1)
+    temperature: float = Field(default=1.0, gt=0)  # logits are divided by it; fitted on dev, 1 until fitted
+    thresholds: dict[str, float] = {}  # multi-label: per label; empty until fitted
+    conformal: dict[str, float] = {}  # coverage → quantile of 1 - p(true label); empty until fitted
+    out_of_scope: OutOfScope | None = None
+
+    @model_validator(mode="after")
+    def _labels_are_unique(self) -> Self:
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError("labels repeat")
+        if unknown := set(self.thresholds) - set(self.labels):
+            raise ValueError(f"thresholds for unknown labels: {sorted(unknown)}")
+        return self
+
+
+Head = Annotated[EmbedHead | ClassifyHead, Field(discriminator="task")]
+
+
+class BundleFile(Strict):
+    """One file: where, what for, and how to tell it is the same. `unverified`: not yet run on its device."""
+
+    path: str
+    role: Role
+    bytes: int = Field(ge=0)
+    sha256: Sha256
+    device: Device = "any"
+    precision: Precision | None = None  # models only
+    state: Literal["verified", "unverified"] = "verified"
+
+    @model_validator(mode="after")
+    def _path_stays_inside(self) -> Self:
+        parts = self.path.split("/")
+        if not all(re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", part) for part in parts) or len(parts) > 2:
+            raise ValueError(f"file path {self.path!r} is not a plain name, or one folder and a plain name")
+        if (self.role == "model") != (self.precision is not None):
+            raise ValueError(f"{self.path}: a model file has a precision and no other file has one")
+        return self
+
+
+class Trunk(Strict):
+    """The encoder under the heads. `sha256` covers its weights, so heads of one trunk can be told."""
+
+    architecture: str
+    source: str
+    sha256: Sha256
+    hidden: int = Field(ge=1)
+
+
+class Golden(Strict):
+    """How many golden rows there are, and how far a device may stray from their outputs."""
+
+    rows: int = Field(ge=32)
+    max_abs_diff: float = Field(default=1e-4, gt=0)  # unit vectors and probabilities
+    min_cosine: float = Field(default=0.9999, gt=0, le=1)
+
+
+class Parity(Strict):
+    """What the gate measured for one model file against the torch model."""
+
+    rows: int
+    vector_max_abs_diff: float
+    logits_max_abs_diff: float | None = None
+    labels_equal: bool | None = None
+    alone_max_abs_diff: float  # a row alone against the same row in a batch
+    seconds: float
+
+
+class Manifest(Strict):
+    """The whole description of one version of one model."""
+
+    format: Literal[1]
+    name: Name
+    version: int = Field(ge=1)
+    created: str  # RFC 3339, UTC
+    modality: Literal["text"]
+    trunk: Trunk
+    heads: list[Head] = Field(min_length=1)  # the first is the primary head: what the model is for
+    pooling: Pooling
+    max_tokens: int = Field(ge=3)
+    pad_id: int = Field(ge=0)
+    prompts: dict[str, str] = {}
+    space: str  # fingerprint of the vector space: bundles that share it may be mixed in one index
+    inputs: list[Tensor] = Field(min_length=1)
+    outputs: list[Tensor] = Field(min_length=1)
+    files: list[BundleFile] = Field(min_length=1)
+    golden: Golden
+    parity: dict[str, Parity]  # by model file
+    fused_ops: dict[str, dict[str, int]] = {}  # by model file: operator → count
+    metrics: Json = {}
+    reference: Json = {}  # statistics of the training inputs, for drift
+    training: Json = {}  # resolved recipe, seed, data digests, library versions
+
+    @model_validator(mode="after")
+    def _cross_references_hold(self) -> Self:
+        names = [head.name for head in self.heads]
+        if len(set(names)) != len(names):
+            raise ValueError("head names repeat")
+        outputs = {output.name for output in self.outputs}
+        if missing := [head.output for head in self.heads if head.output not in outputs]:
+            raise ValueError(f"heads read outputs the graph does not have: {missing}")
+        paths = [file.path for file in self.files]
+        if len(set(paths)) != len(paths):
+            raise ValueError("files repeat")
+        for role in ("tokenizer", "golden-inputs", "golden-outputs"):
+            if sum(file.role == role for file in self.files) != 1:
+                raise ValueError(f"a bundle has exactly one {role} file")
+        if not any(file.precision == "fp32" for file in self.files):
+            raise ValueError("a bundle has an fp32 model file")
+        return self
+
+    def file(self, role: Role) -> BundleFile:
+        """The one file with this role (for roles of which a bundle has exactly one)."""
+        return next(file for file in self.files if file.role == role)
+
+    def model_file(self, precision: Precision) -> BundleFile | None:
+        """The model file of this precision, if the bundle has one."""
+        return next((file for file in self.files if file.precision == precision), None)
+
+    def head(self, name: str) -> EmbedHead | ClassifyHead | None:
+        """The head of this name, if there is one."""
+        return next((head for head in self.heads if head.name == name), None)

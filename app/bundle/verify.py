@@ -1,0 +1,25 @@
+"""Is this folder a whole and honest bundle, as far as can be told without running it?"""
+
+from pathlib import Path
+
+from app.bundle.golden import load_golden
+from app.bundle.graph import check_graph
+from app.bundle.open import Bundle, open_bundle
+from app.bundle.tokenizer import load_tokenizer
+
+
+def verify(folder: Path) -> Bundle:
+    """Check every rule but B10 (which needs a device) and return the opened bundle.
+
+    Raises:
+        BundleError: the first broken rule.
+    """
+    bundle = open_bundle(folder)
+    for file in bundle.manifest.files:
+        data = bundle.read(file)
+        if file.role == "model":
+            check_graph(data, bundle.manifest, file.path)
+        if file.role == "tokenizer":
+            load_tokenizer(data)
+    load_golden(bundle)
+    return bundle

@@ -1,0 +1,1 @@
+"""What runs the models: sessions, the scheduler over them, and the process and wire around it."""

@@ -1,0 +1,86 @@
+"""How does a bundle become something that may serve?
+
+Verified, opened on the device, its golden inputs replayed there, warmed, and timed – in this order; a bundle that
+fails at any step is refused with the rule that it broke.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from app.batching.cost import Sample, fit
+from app.bundle.golden import check_golden, load_golden
+from app.bundle.graph import check_graph
+from app.bundle.open import Bundle, open_bundle
+from app.bundle.tokenizer import cutting, load_tokenizer
+from app.engine.runner import OrtRunner
+from app.engine.session import Device
+from app.types import Cost, Ids, ModelKey, ModelStatus, Rows, Runner
+
+GOLDEN_BATCH = 8
+SHAPES = ((1, 8), (1, 32), (4, 32), (8, 32), (2, 128))  # rows, tokens: where the traffic is, under a second in all
+REPEATS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model that agreed with its golden outputs on this device."""
+
+    runner: Runner
+    status: ModelStatus
+    probe: Ids  # one real row, for the engine to run when it is idle
+
+
+def load_model(folder: Path, device: Device, *, lanes: int) -> LoadedModel:
+    """Open, check, replay and time the bundle in `folder`.
+
+    Raises:
+        BundleError: any broken rule.
+    """
+    bundle = open_bundle(folder)
+    manifest = bundle.manifest
+    file = manifest.model_file("fp32")
+    assert file is not None  # the manifest's own validator guarantees it
+    data = bundle.read(file)
+    check_graph(data, manifest, file.path)
+    runner = OrtRunner(manifest, data, device)
+    rows = golden_rows(bundle)
+    check_golden(manifest, load_golden(bundle).outputs, run_in_batches(runner, rows))
+    status = ModelStatus(
+        key=ModelKey(manifest.name, manifest.version),
+        device=device,
+        precision="fp32",
+        cost=measure_cost(runner, rows, max_tokens=manifest.max_tokens, lanes=lanes),
+    )
+    return LoadedModel(runner, status, probe=min(rows, key=len))
+
+
+def golden_rows(bundle: Bundle) -> list[Ids]:
+    """The golden texts as token ids, through the bundle's own tokenizer, over-long ones cut at their end."""
+    tokenizer = load_tokenizer(bundle.read(bundle.manifest.file("tokenizer")))
+    cut = cutting(tokenizer, bundle.manifest.max_tokens, "end")
+    return [np.asarray(cut.encode(text).ids, np.int32) for text in load_golden(bundle).texts]
+
+
+def run_in_batches(runner: Runner, rows: list[Ids]) -> Mapping[str, Rows]:
+    """Every row's outputs, run in small batches of mixed lengths, as traffic will be."""
+    parts = [runner.run(rows[start : start + GOLDEN_BATCH]) for start in range(0, len(rows), GOLDEN_BATCH)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def measure_cost(runner: Runner, rows: list[Ids], *, max_tokens: int, lanes: int) -> Cost:
+    """Time a few shapes on this machine; the best of some repeats counts, since noise only adds."""
+    pool = np.concatenate(rows)
+    samples = []
+    for count, tokens in SHAPES:
+        batch = [np.resize(pool[i:], min(tokens, max_tokens)) for i in range(count)]
+        times = []
+        for _ in range(REPEATS):
+            started = time.perf_counter()
+            runner.run(batch)
+            times.append(time.perf_counter() - started)
+        samples.append(Sample(tokens=count * len(batch[0]), ms=min(times) * 1e3))
+    return fit(samples, lanes=lanes)

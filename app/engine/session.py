@@ -1,0 +1,86 @@
+"""How is ONNX Runtime set up on this device?
+
+The device that was asked for is the device that runs: a CUDA session that would fall back to the CPU, whole or for
+single nodes, is refused. Sources: onnxruntime docs, "CUDA Execution Provider"; onnxruntime#13139 (silent fall-back).
+"""
+
+import os
+from typing import Literal
+
+import onnxruntime as ort
+
+Device = Literal["cpu", "cuda"]
+
+CUDA_OPTIONS = {
+    "device_id": 0,
+    "arena_extend_strategy": "kNextPowerOfTwo",  # exact sizes never fit again with shapes that vary (onnxruntime#14474)
+    "use_tf32": 0,  # fp32 means fp32: TF32 moves unit vectors by 1e-3
+    "cudnn_conv_algo_search": "DEFAULT",
+}
+
+
+class DeviceError(Exception):
+    """The device asked for is not usable here; the message says why and what to do."""
+
+
+def choose_device(wanted: Literal["auto", "cpu", "cuda"]) -> Device:
+    """The device to serve from. `auto` takes CUDA where the installed ONNX Runtime and the machine have it.
+
+    Raises:
+        DeviceError: `cuda` was asked for and is not there.
+    """
+    if wanted == "cpu":
+        return "cpu"
+    reason = _why_no_cuda()
+    if reason is None:
+        return "cuda"
+    if wanted == "cuda":
+        raise DeviceError(f"ENCODERY_DEVICE=cuda, but {reason}; use ENCODERY_DEVICE=auto or cpu to serve from the CPU")
+    return "cpu"
+
+
+def create_session(model: bytes, device: Device) -> ort.InferenceSession:
+    """A session over the bytes of one model file, on `device` and nowhere else.
+
+    Raises:
+        DeviceError: the session landed on another provider than the one asked for.
+    """
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    if device == "cuda":
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        options.enable_mem_pattern = False  # shapes vary from run to run
+        providers: list[object] = [("CUDAExecutionProvider", CUDA_OPTIONS)]
+    else:
+        # One thread a run, several runs side by side: small batches a core beat one batch over all cores, and the web
+        # workers share the cores without a spinning pool (docs/benchmarks.md).
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        providers = ["CPUExecutionProvider"]
+    session = ort.InferenceSession(model, options, providers=providers, enable_fallback=False)
+    session.disable_fallback()
+    _check_provider(session, device)
+    return session
+
+
+def lanes_for(device: Device, wanted: int | None) -> int:
+    """How many runs go side by side: one a core on a CPU, one on a GPU, or what the setting says."""
+    if wanted is not None:
+        return wanted
+    return 1 if device == "cuda" else len(os.sched_getaffinity(0))
+
+
+def _check_provider(session: ort.InferenceSession, device: Device) -> None:
+    expected = "CUDAExecutionProvider" if device == "cuda" else "CPUExecutionProvider"
+    if session.get_providers()[0] != expected:
+        raise DeviceError(f"the session runs on {session.get_providers()[0]}, not on {expected}")
+
+
+def _why_no_cuda() -> str | None:
+    if "CUDAExecutionProvider" not in ort.get_available_providers():
+        return "the installed ONNX Runtime has no CUDA; install the extra `cuda` instead of `cpu`"
+    ort.preload_dlls()  # the CUDA and cuDNN wheels lie in site-packages, where the loader does not look
+    if not ort.get_ep_devices() or all(device.ep_name != "CUDAExecutionProvider" for device in ort.get_ep_devices()):
+        return "ONNX Runtime sees no CUDA device"
+    return None

@@ -1,0 +1,88 @@
+"""What does the service count?
+
+Every metric name stands here and nowhere else. With PROMETHEUS_MULTIPROC_DIR set before this module is imported, each
+process writes its values to memory-mapped files in that folder, and `render` sums them: counts outlive any process,
+`kill -9` included. Without it (one process) the default registry serves.
+
+Labels come from fixed sets: the route's template, a model of the catalog or "unknown", a status code, a reason. A
+made-up path or model name adds no series. Gauges use the `live` modes: they go with the process that set them, once
+`forget` is told that it died.
+"""
+
+import os
+from collections.abc import Iterable
+
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import generate_latest as generate
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+UNKNOWN = "unknown"  # label of a model that is not in the catalog, and of a path that has no route
+
+_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+_SHORT_SECONDS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0)
+_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+_TOKENS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 65536)
+
+# Front ends.
+requests_total = Counter("encodery_requests_total", "Requests answered.", ["route", "model", "code"])
+request_seconds = Histogram("encodery_request_seconds", "First byte in to answer ready.", ["route"], buckets=_SECONDS)
+texts_total = Counter("encodery_texts_total", "Texts accepted.", ["model"])
+truncated_total = Counter("encodery_truncated_total", "Texts cut to fit the model.", ["model"])
+tokenize_seconds = Histogram(
+    "encodery_tokenize_seconds", "Tokenising the texts of one request.", buckets=_SHORT_SECONDS
+)
+queue_seconds = Histogram(
+    "encodery_queue_seconds", "A request's wait in the engine before its first run.", ["model"], buckets=_SECONDS
+)
+shed_total = Counter("encodery_shed_total", "Requests refused under load, before any work.", ["reason"])
+cancelled_total = Counter("encodery_cancelled_total", "Requests dropped because their caller went away.")
+expired_total = Counter("encodery_expired_total", "Requests dropped because their deadline passed.")
+
+# Engine.
+run_seconds = Histogram("encodery_run_seconds", "One run of a batch.", ["model"], buckets=_SHORT_SECONDS)
+batch_rows = Histogram("encodery_batch_rows", "Rows of a batch.", ["model"], buckets=_ROWS)
+batch_tokens = Histogram("encodery_batch_tokens", "Padded tokens of a batch.", ["model"], buckets=_TOKENS)
+tokens_total = Counter("encodery_tokens_total", "Tokens of texts that were run.", ["model"])
+padded_tokens_total = Counter(
+    "encodery_padded_tokens_total", "Tokens that were run, padding included; waste = 1 - tokens / padded.", ["model"]
+)
+model_info = Gauge(
+    "encodery_model_info",
+    "1 for each loaded model.",
+    ["model", "version", "device", "precision"],
+    multiprocess_mode="livemax",
+)
+
+# Supervisor.
+engine_up = Gauge("encodery_engine_up", "Engines that are connected and warm.", multiprocess_mode="livesum")
+engine_restarts_total = Counter("encodery_engine_restarts_total", "Engines started again after they died.")
+
+SHED_REASONS = ("predicted_wait",)
+
+
+def initialise(models: Iterable[str], routes: Iterable[str]) -> None:
+    """Make the series of every known model and route, at 0, so that a rate exists before the first event."""
+    for model in models:
+        for counter in (texts_total, truncated_total, tokens_total, padded_tokens_total):
+            counter.labels(model)
+        for histogram in (queue_seconds, run_seconds, batch_rows, batch_tokens):
+            histogram.labels(model)
+    for route in routes:
+        request_seconds.labels(route)
+    for reason in SHED_REASONS:
+        shed_total.labels(reason)
+
+
+def render() -> tuple[bytes, str]:
+    """The exposition text of all processes, and its content type."""
+    if MULTIPROCESS_VARIABLE not in os.environ:
+        return generate(REGISTRY), CONTENT_TYPE_LATEST
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # prometheus_client leaves it untyped
+    return generate(registry), CONTENT_TYPE_LATEST
+
+
+def forget(pid: int) -> None:
+    """Drop the gauges of a process that died; its counters stay."""
+    mark_process_dead(pid)  # type: ignore[no-untyped-call]  # prometheus_client leaves it untyped

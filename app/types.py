@@ -1,0 +1,125 @@
+"""What are the nouns that pass between the parts of the service?
+
+Values only, no behaviour. Shapes: B rows of a batch, T tokens of a row, D values of one output row.
+Times are seconds of `time.monotonic()`, which all processes of one machine share.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ids = NDArray[np.int32]  # [T] token ids of one row, special tokens included
+Rows = NDArray[np.float32]  # [B, D] one output, a row per text
+
+
+class Clock(Protocol):
+    """Seconds that only grow. `time.monotonic` in the service, a fake in tests."""
+
+    def __call__(self) -> float:
+        """Now."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """One text as the model takes it. `tokens` counts `ids`; `truncated` says that text was cut to fit."""
+
+    ids: Ids
+    truncated: bool
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens the model reads."""
+        return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ModelKey:
+    """One version of one model."""
+
+    name: str
+    version: int
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What an engine is asked: the rows of one request, to be answered before `deadline_s`."""
+
+    model: ModelKey
+    rows: Sequence[Ids]
+    deadline_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Where the time of a request went inside the engine: waiting, and in the runs that held its rows."""
+
+    queue_s: float
+    run_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an engine returns: each graph output by name, row i for text i, and the timing."""
+
+    outputs: Mapping[str, Rows]
+    timing: Timing
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """The measured price of a run: `overhead_ms + padded tokens * ms_per_token`, over `lanes` runs side by side."""
+
+    overhead_ms: float
+    ms_per_token: float
+    lanes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStatus:
+    """One loaded model as its engine reports it."""
+
+    key: ModelKey
+    device: str
+    precision: str
+    cost: Cost
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStatus:
+    """What a front end knows of its engine. `is_ready` means: connected, warm, and a forward pass in the last 10 s."""
+
+    is_ready: bool
+    models: Sequence[ModelStatus] = field(default=())
+
+
+class Engine(Protocol):
+    """The seam between front end and engine: in the same process or behind a socket."""
+
+    def status(self) -> EngineStatus:
+        """The engine's state as of its last heartbeat."""
+        ...
+
+    async def submit(self, work: Work) -> Answer:
+        """Answer every row of `work`.
+
+        Raises:
+            DeadlineExceededError: the deadline passed first; nothing of it runs any more.
+            EngineFailedError: a row could not be run (`index` names it), or the engine died twice holding it.
+        Cancelling the caller drops the rows that have not run.
+        """
+        ...
+
+
+class Runner(Protocol):
+    """The seam between a batch and a runtime: one model version on one device."""
+
+    def run(self, rows: Sequence[Ids]) -> Mapping[str, Rows]:
+        """Run one batch: each output by name as float32 [B, D], row i for `rows[i]`. Called from several threads."""
+        ...

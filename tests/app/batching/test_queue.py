@@ -1,0 +1,96 @@
+from collections.abc import Iterator
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.batching.queue import LengthQueue, Waiting
+
+Row = Waiting[int]
+
+
+def lengths_and_deadlines() -> st.SearchStrategy[list[tuple[int, float]]]:
+    return st.lists(st.tuples(st.integers(1, 300), st.floats(0, 100)), max_size=60)
+
+
+def filled(rows: list[tuple[int, float]]) -> LengthQueue[int]:
+    queue: LengthQueue[int] = LengthQueue()
+    for number, (tokens, deadline_s) in enumerate(rows):
+        queue.push(Waiting(tokens, deadline_s, 0.0, number))
+    return queue
+
+
+def batches_of(queue: LengthQueue[int], budget_tokens: int, max_rows: int) -> Iterator[list[Row]]:
+    while batch := queue.take(budget_tokens=budget_tokens, max_rows=max_rows):
+        yield batch
+
+
+def padded(batch: list[Row]) -> int:
+    return len(batch) * max(row.tokens for row in batch)
+
+
+@given(rows=lengths_and_deadlines(), budget=st.integers(1, 2000), max_rows=st.integers(1, 20))
+def test_every_row_leaves_exactly_once(rows: list[tuple[int, float]], budget: int, max_rows: int) -> None:
+    queue = filled(rows)
+
+    taken = [row.payload for batch in batches_of(queue, budget, max_rows) for row in batch]
+
+    assert sorted(taken) == list(range(len(rows)))
+    assert (len(queue), queue.tokens) == (0, 0)
+
+
+@given(rows=lengths_and_deadlines(), budget=st.integers(1, 2000), max_rows=st.integers(1, 20))
+def test_a_batch_of_several_rows_stays_within_the_budget(
+    rows: list[tuple[int, float]], budget: int, max_rows: int
+) -> None:
+    for batch in batches_of(filled(rows), budget, max_rows):
+        assert len(batch) == 1 or padded(batch) <= budget
+        assert len(batch) <= max_rows
+
+
+@given(rows=lengths_and_deadlines(), budget=st.integers(1, 2000))
+def test_the_oldest_deadline_is_in_the_next_batch(rows: list[tuple[int, float]], budget: int) -> None:
+    queue = filled(rows)
+    waiting = [deadline_s for _, deadline_s in rows]
+
+    for batch in batches_of(queue, budget, 16):
+        assert min(waiting) in [row.deadline_s for row in batch]
+        for row in batch:
+            waiting.remove(row.deadline_s)
+
+
+@given(rows=lengths_and_deadlines(), budget=st.integers(1, 2000))
+def test_batch_mates_are_neighbours_in_length(rows: list[tuple[int, float]], budget: int) -> None:
+    """No row that stays behind has a length strictly between the shortest and the longest of the batch."""
+    queue = filled(rows)
+    waiting = sorted(tokens for tokens, _ in rows)
+
+    for batch in batches_of(queue, budget, 16):
+        lengths = [row.tokens for row in batch]
+        for tokens in lengths:
+            waiting.remove(tokens)
+        assert not [tokens for tokens in waiting if min(lengths) < tokens < max(lengths)]
+
+
+@given(rows=lengths_and_deadlines(), now_s=st.floats(0, 100))
+def test_expire_removes_the_rows_past_their_deadline_and_no_others(rows: list[tuple[int, float]], now_s: float) -> None:
+    queue = filled(rows)
+
+    expired = queue.expire(now_s)
+
+    assert sorted(row.payload for row in expired) == [
+        i for i, (_, deadline_s) in enumerate(rows) if deadline_s <= now_s
+    ]
+    assert len(queue) == len(rows) - len(expired)
+
+
+@given(rows=lengths_and_deadlines(), data=st.data())
+def test_discarded_rows_never_come_up_and_discarding_twice_is_nothing(
+    rows: list[tuple[int, float]], data: st.DataObject
+) -> None:
+    queue = filled(rows)
+    gone = data.draw(st.sets(st.sampled_from(range(len(rows))))) if rows else set()
+
+    assert queue.discard(gone) == len(gone)
+    assert queue.discard(gone) == 0
+    taken = {row.payload for batch in batches_of(queue, 500, 16) for row in batch}
+    assert taken == set(range(len(rows))) - gone
