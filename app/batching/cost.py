@@ -12,8 +12,10 @@ import numpy as np
 
 from app.types import Cost
 
-OVERHEAD_SHARE = 0.02  # a batch is big enough when the fixed cost of a run is this share of it
-BUDGET_MIN, BUDGET_MAX = 256, 16_384  # padded tokens; the floor holds a longest text of most encoders
+OVERHEAD_SHARE = 0.05  # a batch is big enough when the fixed cost of a run is this share of it
+JOIN_SHARE = 0.5  # of a run's overhead: what a row may add in padding. In a simulated closed loop of 32 callers this
+# wastes 8 % on padding and reaches 0.88 of the ceiling, at any budget; without it, 0.80 at 256 tokens and 0.60 at 512.
+BUDGET_MIN, BUDGET_MAX = 64, 16_384  # padded tokens
 MAX_ROWS = 256
 
 
@@ -38,6 +40,11 @@ def budget_tokens(cost: Cost) -> int:
     """Padded tokens of a batch whose fixed cost is a small share: the smallest batch that loses no throughput."""
     wanted = cost.overhead_ms / (cost.ms_per_token * OVERHEAD_SHARE)
     return int(min(max(wanted, BUDGET_MIN), BUDGET_MAX))
+
+
+def join_tokens(cost: Cost) -> float:
+    """The padding that a row may add to a batch: more than that, and a run that it shares with others is cheaper."""
+    return JOIN_SHARE * cost.overhead_ms / cost.ms_per_token
 
 
 def predicted_wait_ms(tokens: int, cost: Cost) -> float:

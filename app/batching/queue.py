@@ -9,6 +9,7 @@ padded tokens than the budget; the row with the oldest deadline is in the batch.
 """
 
 import heapq
+import math
 from bisect import bisect_left, insort
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -59,13 +60,19 @@ class LengthQueue(Generic[Payload]):
             heapq.heappop(self._by_deadline)
         return self._by_deadline[0][0] if self._by_deadline else None
 
-    def take(self, *, budget_tokens: int, max_rows: int) -> list[Waiting[Payload]]:
-        """Remove and return the next batch: the oldest deadline and its neighbours in length. Empty if none waits."""
+    def take(self, *, budget_tokens: int, max_rows: int, join_tokens: float = math.inf) -> list[Waiting[Payload]]:
+        """Remove and return the next batch: the oldest deadline and its neighbours in length. Empty if none waits.
+
+        Args:
+            budget_tokens: padded tokens that a batch of several rows may hold.
+            max_rows: rows that a batch may hold.
+            join_tokens: padding that a row may add by joining; above it, a run of its own is cheaper.
+        """
         if self.oldest_deadline_s() is None:
             return []
         ticket = self._by_deadline[0][1]
         seed = bisect_left(self._by_length, (self._rows[ticket].tokens, ticket))
-        first, last = self._spread(seed, budget_tokens, max_rows)
+        first, last = self._spread(seed, budget_tokens, max_rows, join_tokens)
         return self._remove([ticket for _, ticket in self._by_length[first : last + 1]])
 
     def expire(self, now_s: float) -> list[Waiting[Payload]]:
@@ -80,22 +87,20 @@ class LengthQueue(Generic[Payload]):
         """Remove rows that nobody waits for any more; returns how many were still here."""
         return len(self._remove([ticket for ticket in tickets if ticket in self._rows]))
 
-    def _spread(self, seed: int, budget_tokens: int, max_rows: int) -> tuple[int, int]:
-        """The widest run of neighbours around `seed` that fits; the nearer length joins first."""
+    def _spread(self, seed: int, budget_tokens: int, max_rows: int, join_tokens: float) -> tuple[int, int]:
+        """The run of neighbours around `seed` that is worth running together; the cheapest joins first."""
         lengths = self._by_length
         first = last = seed
         while last - first + 1 < max_rows:
-            rows = last - first + 2
-            shorter = first > 0 and rows * lengths[last][0] <= budget_tokens
-            longer = last + 1 < len(lengths) and rows * lengths[last + 1][0] <= budget_tokens
-            if not shorter and not longer:
+            rows, longest = last - first + 1, lengths[last][0]
+            # What joining adds in padding: to the shorter newcomer itself, or to all others if it is longer.
+            below = longest - lengths[first - 1][0] if first > 0 else math.inf
+            above = rows * (lengths[last + 1][0] - longest) if last + 1 < len(lengths) else math.inf
+            longest = longest if below <= above else lengths[last + 1][0]
+            added = min(below, above)
+            if added == math.inf or added > join_tokens or (rows + 1) * longest > budget_tokens:
                 break
-            gap_below = lengths[last][0] - lengths[first - 1][0] if shorter else None
-            gap_above = lengths[last + 1][0] - lengths[first][0] if longer else None
-            if gap_above is None or (gap_below is not None and gap_below <= gap_above):
-                first -= 1
-            else:
-                last += 1
+            first, last = (first - 1, last) if below <= above else (first, last + 1)
         return first, last
 
     def _remove(self, tickets: list[int]) -> list[Waiting[Payload]]:

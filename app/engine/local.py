@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.batching.cost import MAX_ROWS, budget_tokens
+from app.batching.cost import MAX_ROWS, budget_tokens, join_tokens
 from app.batching.queue import LengthQueue, Waiting
 from app.engine.load import LoadedModel
 from app.errors import ApiError, DeadlineExceededError, EngineFailedError, ModelNotFoundError
@@ -131,8 +131,10 @@ class LocalEngine:
         """Give every free lane a batch, while rows wait."""
         self._expire()
         while self._free_lanes and (key := self._most_urgent()) is not None:
-            budget = budget_tokens(self._models[key].status.cost)
-            batch = self._queues[key].take(budget_tokens=budget, max_rows=MAX_ROWS)
+            cost = self._models[key].status.cost
+            batch = self._queues[key].take(
+                budget_tokens=budget_tokens(cost), max_rows=MAX_ROWS, join_tokens=join_tokens(cost)
+            )
             self._free_lanes -= 1
             task = asyncio.create_task(self._run_and_settle(key, [row.payload for row in batch]))
             self._running.add(task)

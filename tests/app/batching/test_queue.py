@@ -58,6 +58,15 @@ def test_the_oldest_deadline_is_in_the_next_batch(rows: list[tuple[int, float]],
             waiting.remove(row.deadline_s)
 
 
+@given(rows=lengths_and_deadlines(), join_tokens=st.integers(0, 50))
+def test_no_row_adds_more_padding_than_it_may(rows: list[tuple[int, float]], join_tokens: int) -> None:
+    queue = filled(rows)
+
+    while batch := queue.take(budget_tokens=10_000, max_rows=16, join_tokens=join_tokens):
+        waste = padded(batch) - sum(row.tokens for row in batch)
+        assert waste <= join_tokens * (len(batch) - 1)
+
+
 @given(rows=lengths_and_deadlines(), budget=st.integers(1, 2000))
 def test_batch_mates_are_neighbours_in_length(rows: list[tuple[int, float]], budget: int) -> None:
     """No row that stays behind has a length strictly between the shortest and the longest of the batch."""
