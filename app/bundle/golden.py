@@ -37,7 +37,7 @@ def load_golden(bundle: Bundle) -> GoldenRows:
     """
     manifest = bundle.manifest
     try:
-        lines = bundle.read(manifest.file("golden-inputs")).decode().splitlines()
+        lines = bundle.read(manifest.file("golden-inputs")).splitlines()  # of bytes: str also splits at U+2028
         texts = [json.loads(line)["text"] for line in lines]
         with np.load(io.BytesIO(bundle.read(manifest.file("golden-outputs"))), allow_pickle=False) as archive:
             outputs = {name: archive[name] for name in archive.files}

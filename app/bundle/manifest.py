@@ -6,11 +6,12 @@ described in docs/bundle-format.md; its JSON Schema is `Manifest.model_json_sche
 """
 
 import re
-from typing import Annotated, Literal, Self
+from datetime import datetime
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-FORMAT = 1
+FORMAT: Final = 1
 MANIFEST_FILE = "manifest.json"
 EMBEDDING_OUTPUT = "sentence_embedding"  # not `embedding`: torch's dynamo export lets that name stand twice
 
@@ -23,6 +24,12 @@ Precision = Literal["fp32", "fp16", "bf16", "int8"]
 Device = Literal["any", "cpu", "cuda"]
 Role = Literal["model", "tokenizer", "golden-inputs", "golden-outputs", "report", "card"]
 Json = dict[str, object]
+
+
+def _is_time(text: str) -> str:
+    if datetime.fromisoformat(text).tzinfo is None:
+        raise ValueError(f"{text!r} has no time zone")
+    return text
 
 
 class Strict(BaseModel):
@@ -137,7 +144,7 @@ class Manifest(Strict):
     format: Literal[1]
     name: Name
     version: int = Field(ge=1)
-    created: str  # RFC 3339, UTC
+    created: Annotated[str, AfterValidator(_is_time)]  # RFC 3339, UTC
     modality: Literal["text"]
     trunk: Trunk
     heads: list[Head] = Field(min_length=1)  # the first is the primary head: what the model is for

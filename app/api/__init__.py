@@ -1,0 +1,1 @@
+"""HTTP only: from bytes to a request, from an answer or an error to bytes."""

@@ -1,0 +1,55 @@
+"""POST /classify: labels for each text."""
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.api import openapi
+from app.api.deps import cancelled_with_caller, parts, read_body, record
+from app.api.parsing import parse
+from app.api.rendering import JsonResponse, counts
+from app.api.schemas import ClassifyRequest, ClassifyResponse
+from app.bundle.manifest import ClassifyHead
+from app.errors import UnsupportedOptionError
+from app.serving.service import Ask
+from app.tasks import classify as task
+
+DEFAULT_TOP_K = 5
+
+router = APIRouter(route_class=openapi.RawRoute, tags=["tasks"])
+
+
+@router.post("/classify", **openapi.describe(ClassifyRequest, ClassifyResponse, openapi.CLASSIFY_EXAMPLES))
+async def classify(request: Request) -> Response:
+    """Classify texts: one prediction for each, in the order they came."""
+    wish = parse(await read_body(request), ClassifyRequest)
+    model = parts(request).catalog.resolve(wish.model, wish.version, "classify")
+    entry = record(request)
+    entry.model, entry.version = model.key.name, model.key.version
+    head = model.classify_head(wish.head)
+    options = _options(wish, head)
+    async with cancelled_with_caller(request):
+        result = await parts(request).service.run(Ask(model, wish.all_texts, wish.truncate, wish.timeout_ms), entry)
+    return JsonResponse(
+        {
+            "model": model.key.name,
+            "version": model.key.version,
+            "head": head.name,
+            "problem_type": head.problem_type,
+            "predictions": task.finish(head, result.outputs[head.output], options),
+            **counts(result),
+        }
+    )
+
+
+def _options(wish: ClassifyRequest, head: ClassifyHead) -> task.Options:
+    if head.problem_type == "regression":
+        given = {
+            "top_k": wish.top_k is not None,
+            "threshold": wish.threshold is not None,
+            "raw_scores": wish.raw_scores,
+        }
+        if name := next((name for name, is_given in given.items() if is_given), None):
+            message = f"head {head.name} is a regression, which has no labels to choose from; leave out `{name}`"
+            raise UnsupportedOptionError(message, param=name)
+    return task.Options(top_k=wish.top_k or DEFAULT_TOP_K, threshold=wish.threshold, raw_scores=wish.raw_scores)

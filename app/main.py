@@ -1,0 +1,52 @@
+"""How do the parts of a front end fit together?
+
+`create_app` is the one place where they are wired. It starts nothing and opens nothing: the engine and the catalog
+come ready-made, and `lifespan` is the caller's.
+"""
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Lifespan
+
+from app.api.deps import Parts
+from app.api.handlers import respond
+from app.api.middleware import Observed
+from app.api.routes import classify, embed, health, models
+from app.errors import ApiError
+from app.serving.catalog import Catalog
+from app.serving.service import Service
+from app.settings import Settings
+from app.telemetry import metrics
+from app.types import Engine
+
+API_VERSION = "1"  # of what callers see, not of the package
+TASK_ROUTES = ("/embed", "/classify")
+
+
+def create_app(
+    settings: Settings, engine: Engine, catalog: Catalog, *, lifespan: Lifespan[FastAPI] | None = None
+) -> FastAPI:
+    """The ASGI application of one front end."""
+    app = FastAPI(
+        title="encodery",
+        version=API_VERSION,
+        summary="Fine-tuned encoders behind HTTP: vectors and labels for texts.",
+        redoc_url=None,
+        redirect_slashes=False,  # a wrong path is a 404 with the envelope, not a redirect to another one
+        lifespan=lifespan,
+        middleware=[Middleware(Observed)],
+        exception_handlers={ApiError: _answer, HTTPException: _answer, RequestValidationError: _answer},
+    )
+    app.state.parts = Parts(settings, engine, catalog, Service(engine, settings))
+    for routes in (embed, classify, models, health):
+        app.include_router(routes.router)
+    metrics.initialise(catalog.names(), TASK_ROUTES)
+    return app
+
+
+async def _answer(request: Request, error: Exception) -> Response:
+    return respond(request, error)

@@ -1,0 +1,1 @@
+"""The processes of the service: a supervisor, its engine, its front ends."""

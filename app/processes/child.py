@@ -1,0 +1,51 @@
+"""What does a child process owe its supervisor?
+
+It says once that it is ready, on the `notify` pipe, and it ends when the supervisor does, however that died: the
+`lifeline` pipe, whose other end the supervisor holds, then reads as closed. Works on every Unix, unlike PDEATHSIG.
+"""
+
+import argparse
+import os
+import threading
+from dataclasses import dataclass
+
+ORPHAN_EXIT = 3
+REFUSED_EXIT = 78  # EX_CONFIG of sysexits.h: starting again would not help
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """The two pipes of this child."""
+
+    lifeline: int
+    notify: int
+
+    def watch_supervisor(self) -> None:
+        """From now on, end this process as soon as the supervisor is gone."""
+        threading.Thread(target=self._wait_for_end, name="lifeline", daemon=True).start()
+
+    def ready(self) -> None:
+        """Tell the supervisor that this child serves."""
+        os.write(self.notify, b"ready\n")
+        os.close(self.notify)
+
+    def refuse(self, reason: str) -> int:
+        """Tell the supervisor why this child will never serve; returns the exit code to end with."""
+        os.write(self.notify, b"refused " + reason.replace("\n", " ").encode() + b"\n")
+        os.close(self.notify)
+        return REFUSED_EXIT
+
+    def _wait_for_end(self) -> None:
+        os.read(self.lifeline, 1)  # nothing is ever written: this returns when the supervisor's end closes
+        os._exit(ORPHAN_EXIT)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments that the supervisor gives to every child."""
+    parser.add_argument("--lifeline", type=int, required=True)
+    parser.add_argument("--notify", type=int, required=True)
+
+
+def from_arguments(arguments: argparse.Namespace) -> Child:
+    """The child that `add_arguments` describes."""
+    return Child(arguments.lifeline, arguments.notify)

@@ -1,0 +1,127 @@
+"""How is one child process started, watched, started again and ended?
+
+`app/processes/child.py` is the other end of this: the `lifeline` and `notify` pipes.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+log = logging.getLogger(__name__)
+
+START_S = 120.0  # a child that is not ready by then never will be
+BACKOFF_S = (0.0, 0.0, 0.2, 1.0, 5.0, 15.0)  # before the n-th restart in a row: at once at first, then ever slower
+STEADY_S = 60.0  # a child that lived this long starts its back-off anew
+
+
+class StartError(Exception):
+    """The service cannot start; the message is one line for a person."""
+
+
+class Process:
+    """One child that is to run until `stop`."""
+
+    def __init__(
+        self,
+        name: str,
+        arguments: Sequence[str],
+        *,
+        environ: Mapping[str, str],
+        lifeline: int,
+        fds: Sequence[int] = (),
+        on_death: Callable[[int], None],
+    ) -> None:
+        self.name = name
+        self._arguments = [*arguments, "--lifeline", str(lifeline)]
+        self._environ = environ
+        self._fds = (lifeline, *fds)
+        self._on_death = on_death  # gets the pid of a child that died without being told to
+        self._process: asyncio.subprocess.Process | None = None
+        self._stopping = False
+
+    @property
+    def pid(self) -> int:
+        """The process id of the one that runs now."""
+        assert self._process is not None
+        return self._process.pid
+
+    async def start(self) -> None:
+        """Start it and return once it is ready.
+
+        Raises:
+            StartError: it refused (with its reason), ended, or took longer than `START_S`.
+        """
+        told, notify = os.pipe()
+        try:
+            # A session of its own: Ctrl-C reaches the supervisor alone, which then ends its children in order.
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", *self._arguments, "--notify", str(notify)),
+                env=self._environ,
+                pass_fds=(*self._fds, notify),
+                start_new_session=True,
+            )
+        finally:
+            os.close(notify)
+        line = await _read_line(told)
+        if line == "ready":
+            return
+        code = await self._process.wait()
+        raise StartError(line.removeprefix("refused ") or f"the {self.name} process ended with exit code {code}")
+
+    async def keep(self) -> None:
+        """Start it again whenever it dies, until `stop`."""
+        in_a_row = 0
+        while True:
+            assert self._process is not None
+            started_s = time.monotonic()
+            code = await self._process.wait()
+            if self._stopping:
+                return
+            log.error("the %s process (pid %d) died with exit code %d; starting it again", self.name, self.pid, code)
+            self._on_death(self.pid)
+            in_a_row = 0 if time.monotonic() - started_s > STEADY_S else in_a_row + 1
+            await asyncio.sleep(BACKOFF_S[min(in_a_row, len(BACKOFF_S) - 1)])
+            try:
+                await self.start()
+            except StartError as error:
+                log.error("the %s process did not start: %s", self.name, error)
+
+    async def stop(self, grace_s: float) -> None:
+        """Ask it to end, and kill it when it has not after `grace_s`."""
+        self._stopping = True
+        if self._process is None or self._process.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGTERM)
+        try:
+            await asyncio.wait_for(self._process.wait(), grace_s)
+        except TimeoutError:
+            log.error("the %s process (pid %d) did not end within %.0f s; killing it", self.name, self.pid, grace_s)
+            self._process.kill()
+            await self._process.wait()
+
+    def kill(self) -> None:
+        """End it at once, whatever it does."""
+        self._stopping = True
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+
+
+async def _read_line(descriptor: int) -> str:
+    """The first line from a pipe; empty if it closes before, or says nothing for `START_S`."""
+    reader = asyncio.StreamReader()
+    pipe = os.fdopen(descriptor, "rb")
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), pipe
+    )
+    try:
+        return (await asyncio.wait_for(reader.readline(), START_S)).decode().strip()
+    except TimeoutError as error:
+        raise StartError(f"a process was not ready within {START_S:.0f} s") from error
+    finally:
+        transport.close()

@@ -1,0 +1,135 @@
+"""Who owns the port, the children and the counters?
+
+The supervisor binds the port, makes the private folder for the engine's socket and the metrics, starts the engine and
+the front ends, and starts again whatever dies. It computes nothing, so it has little to die of; if it is killed all
+the same, its children end by themselves (`app/processes/child.py`).
+
+SIGTERM or Ctrl-C: front ends finish what they hold, then the engine ends, exit 0. A second signal ends all at once.
+"""
+
+import asyncio
+import logging
+import os
+import shutil
+import signal
+import socket
+import tempfile
+from collections.abc import Coroutine
+from pathlib import Path
+
+from app.engine.client import RemoteEngine
+from app.processes.banner import banner
+from app.processes.process import Process, StartError
+from app.settings import Settings
+from app.types import ModelKey
+
+log = logging.getLogger(__name__)
+
+ENGINE_GRACE_S = 10.0  # for the batches that run when the last front end has gone
+
+
+def run(settings: Settings, keys: list[ModelKey], listener: socket.socket) -> None:
+    """Serve until told to stop.
+
+    Raises:
+        StartError: a child refused to start.
+    """
+    runtime = Path(tempfile.mkdtemp(prefix="encodery-"))  # 0700
+    try:
+        # Before prometheus_client is imported anywhere: it chooses memory-mapped values at import.
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(runtime)
+        asyncio.run(Supervisor(settings, keys, listener, runtime).run())
+    finally:
+        shutil.rmtree(runtime, ignore_errors=True)
+
+
+class Supervisor:
+    """The children of one service and the order in which they start and end."""
+
+    def __init__(self, settings: Settings, keys: list[ModelKey], listener: socket.socket, runtime: Path) -> None:
+        from app.telemetry import metrics  # see `run`: only now may prometheus_client load
+
+        self._metrics = metrics
+        self._settings, self._keys, self._listener = settings, keys, listener
+        self._socket = runtime / "engine.sock"
+        self._stop = asyncio.Event()
+        lifeline, self._lifeline_held = os.pipe()  # children read the one end; ours closes when we are gone
+        models = [str(key) for key in keys]
+        self._engine = Process(
+            "engine",
+            ["app.processes.engine", *models, "--socket", str(self._socket)],
+            environ=os.environ,
+            lifeline=lifeline,
+            on_death=self._engine_died,
+        )
+        self._front_ends = [
+            Process(
+                f"front-end {number}",
+                ["app.processes.frontend", *models, "--socket", str(self._socket), "--listen", str(listener.fileno())],
+                environ=os.environ,
+                lifeline=lifeline,
+                fds=[listener.fileno()],
+                on_death=metrics.forget,
+            )
+            for number in range(1, settings.workers + 1)
+        ]
+        self._children = [*self._front_ends, self._engine]
+
+    async def run(self) -> None:
+        """Start, keep, and end the children."""
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signum, self._told_to_stop)
+        try:
+            if not await self._or_stop(self._start()):
+                return
+            keepers = [asyncio.create_task(child.keep()) for child in self._children]
+            await self._stop.wait()
+            for keeper in keepers:  # first, so that nothing that ends now is started again
+                keeper.cancel()
+            await self._end()
+        finally:
+            for child in self._children:  # what has not ended by now: a start that failed, or one told to stop
+                child.kill()
+
+    async def _start(self) -> None:
+        print(f"loading {', '.join(map(str, self._keys))} …", flush=True)
+        self._metrics.engine_restarts_total.inc(0)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for child in self._children:
+                    group.create_task(child.start())
+        except* StartError as errors:
+            raise errors.exceptions[0] from None
+        engine = RemoteEngine(self._socket)
+        engine.start()
+        await engine.connected()
+        print(banner(self._settings.store, self._listener.getsockname(), engine.status().models), flush=True)
+        await engine.close()
+
+    async def _or_stop(self, start: Coroutine[None, None, None]) -> bool:
+        """Whether `start` came to its end before somebody said stop."""
+        starting, stopping = asyncio.create_task(start), asyncio.create_task(self._stop.wait())
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            stopping.cancel()
+            starting.result()
+            return True
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        return False
+
+    async def _end(self) -> None:
+        grace_s = self._settings.timeout_ms / 1000 + 2
+        await asyncio.gather(*(child.stop(grace_s) for child in self._front_ends))
+        await self._engine.stop(ENGINE_GRACE_S)
+
+    def _told_to_stop(self) -> None:
+        if self._stop.is_set():  # the second time: at once
+            for child in self._children:
+                child.kill()
+        self._stop.set()
+
+    def _engine_died(self, pid: int) -> None:
+        self._metrics.forget(pid)
+        self._metrics.engine_restarts_total.inc()

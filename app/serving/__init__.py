@@ -1,0 +1,1 @@
+"""Which model answers, and the way of a request through the service."""

@@ -1,0 +1,171 @@
+"""What happens to the texts of one request between the body and the answer?
+
+`run` reads from top to bottom: estimate → admit → tokenise → reserve → submit. Shedding happens on an estimate from the
+byte count, before any real work; exact tokens are reserved after encoding. A request ends exactly once: answered,
+refused, failed or expired. Cancelling `run` drops what has not run.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.batching.admission import Admission, Ticket
+from app.encoding.tokenizer import Truncate, size_bytes
+from app.errors import (
+    DeadlineExceededError,
+    EngineFailedError,
+    InvalidRequestError,
+    NotReadyError,
+    OverloadedError,
+    RequestTooLargeError,
+)
+from app.serving.catalog import ServedModel
+from app.settings import Settings
+from app.telemetry import metrics
+from app.telemetry.logging import RequestRecord
+from app.types import Answer, Clock, Cost, Encoding, Engine, ModelKey, Rows, Work
+
+# Up to here tokenising takes under a millisecond (5 to 10 MB/s), less than handing it to a thread is worth under load;
+# beyond, it would hold up every other request of this front end.
+INLINE_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Texts for one model, and how they are to be read."""
+
+    model: ServedModel
+    texts: Sequence[str]
+    truncate: Truncate
+    timeout_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The graph's outputs by name, row i for text i, and what the model read of each text."""
+
+    outputs: Mapping[str, Rows]
+    encodings: Sequence[Encoding]
+
+    @property
+    def tokens(self) -> int:
+        """Tokens read, all texts together."""
+        return sum(encoding.tokens for encoding in self.encodings)
+
+
+class Service:
+    """The way of a request through one front end. Lives on the event loop's thread."""
+
+    def __init__(self, engine: Engine, settings: Settings, *, clock: Clock = time.monotonic) -> None:
+        self._engine = engine
+        self._limits = settings.limits
+        self._timeout_ms = settings.timeout_ms
+        self._admission = Admission(max_wait_ms=settings.admission.max_wait_ms)
+        self._clock = clock
+        self._is_draining = False
+
+    def drain(self) -> None:
+        """Be not ready from now on, so that balancers send no more; what still arrives is answered."""
+        self._is_draining = True
+
+    def check_ready(self) -> None:
+        """Return if requests can be answered.
+
+        Raises:
+            NotReadyError: says why not.
+        """
+        if self._is_draining:
+            raise NotReadyError(
+                "the service is shutting down; send the request to another replica", retry_after_ms=1000
+            )
+        if not self._engine.status().is_ready:
+            raise NotReadyError("the engine is starting; retry in a moment", retry_after_ms=1000)
+
+    async def run(self, ask: Ask, record: RequestRecord) -> Result:
+        """The raw outputs for every text of `ask`; fills in the counts of `record`.
+
+        Raises:
+            ApiError: refused, failed or expired; the classes of app/errors.py say which.
+        """
+        deadline_s = self._clock() + self._timeout(ask.timeout_ms) / 1000
+        self._check_count(ask.texts)
+        cost = self._cost(ask.model.key)
+        with self._admit(ask, cost) as ticket:
+            encodings = await self._tokenise(ask)
+            tokens = self._check_tokens(encodings)
+            ticket.reserve(tokens)
+            _count(record, ask.model.key.name, encodings, tokens)
+            answer = await self._submit(Work(ask.model.key, [one.ids for one in encodings], deadline_s))
+        return Result(answer.outputs, encodings)
+
+    def _timeout(self, asked_ms: int | None) -> int:
+        if asked_ms is not None and asked_ms > self._timeout_ms:
+            message = f"`timeout_ms` is {asked_ms}; the service gives at most {self._timeout_ms}, which is the default"
+            raise InvalidRequestError(message, param="timeout_ms")
+        return asked_ms or self._timeout_ms
+
+    def _check_count(self, texts: Sequence[str]) -> None:
+        if len(texts) > self._limits.texts:
+            message = f"the request has {len(texts)} texts; the service takes {self._limits.texts}; send it in parts"
+            raise RequestTooLargeError(message, param="texts")
+
+    def _cost(self, key: ModelKey) -> Cost:
+        # Not asked: whether the engine is ready. One that died is back in seconds, and what waits is answered then.
+        cost = next((model.cost for model in self._engine.status().models if model.key == key), None)
+        if cost is None:
+            raise NotReadyError(f"the engine of {key} is starting; retry in a moment", retry_after_ms=1000)
+        return cost
+
+    def _admit(self, ask: Ask, cost: Cost) -> Ticket:
+        try:
+            return self._admission.admit(ask.model.encoder.estimate_tokens(ask.texts), cost)
+        except OverloadedError:
+            metrics.shed_total.labels("predicted_wait").inc()
+            raise
+
+    async def _tokenise(self, ask: Ask) -> list[Encoding]:
+        with metrics.tokenize_seconds.time():
+            if sum(map(size_bytes, ask.texts)) <= INLINE_BYTES:
+                return ask.model.encoder.encode(ask.texts, ask.truncate)
+            return await asyncio.to_thread(ask.model.encoder.encode, ask.texts, ask.truncate)
+
+    def _check_tokens(self, encodings: Sequence[Encoding]) -> int:
+        tokens = sum(encoding.tokens for encoding in encodings)
+        if tokens > self._limits.request_tokens:
+            limit = self._limits.request_tokens
+            message = f"the request has {tokens} tokens in all; the service takes {limit}; send it in parts"
+            raise RequestTooLargeError(message, param="texts")
+        return tokens
+
+    async def _submit(self, work: Work) -> Answer:
+        """The engine's answer, or the end of the deadline even if the engine should say nothing."""
+        try:
+            async with asyncio.timeout(work.deadline_s - self._clock()):
+                answer = await self._engine.submit(work)
+        except TimeoutError as error:
+            metrics.expired_total.inc()
+            raise DeadlineExceededError("the deadline passed before the answer was there; allow more time") from error
+        except DeadlineExceededError:
+            metrics.expired_total.inc()
+            raise
+        metrics.queue_seconds.labels(work.model.name).observe(answer.timing.queue_s)
+        _check_finite(answer)
+        return answer
+
+
+def _count(record: RequestRecord, model: str, encodings: Sequence[Encoding], tokens: int) -> None:
+    record.texts, record.tokens = len(encodings), tokens
+    metrics.texts_total.labels(model).inc(len(encodings))
+    if truncated := sum(encoding.truncated for encoding in encodings):
+        metrics.truncated_total.labels(model).inc(truncated)
+
+
+def _check_finite(answer: Answer) -> None:
+    """Refuse to pass on what is no number: JSON would show it as null."""
+    for rows_BD in answer.outputs.values():
+        if not np.isfinite(rows_BD).all():
+            index = int(np.flatnonzero(~np.isfinite(rows_BD).all(axis=1))[0])
+            raise EngineFailedError(f"the model gave no finite numbers for text {index}", index=index)

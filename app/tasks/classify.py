@@ -1,0 +1,87 @@
+"""How do raw logits become predictions?
+
+Scores are the calibrated probabilities of `app.bundle.scoring`, or the logits themselves for `raw_scores`; they are
+sorted, best first, and stay float32, so that JSON shows the shortest number that means them. A threshold compares
+with the scores that are shown. B rows, C labels.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.bundle.manifest import ClassifyHead
+from app.bundle.scoring import probabilities
+from app.types import Rows
+
+MULTI_LABEL_THRESHOLD = 0.5  # a label is given when it is likelier than not, until its own threshold was fitted
+
+Row = NDArray[np.float32]
+Prediction = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a caller may choose: how many scores to show, from which score on a label is given, logits or not."""
+
+    top_k: int
+    threshold: float | None
+    raw_scores: bool
+
+
+def finish(head: ClassifyHead, logits_BC: Rows, options: Options) -> list[Prediction]:
+    """One prediction per row, in the shape of the head's problem type."""
+    if head.problem_type == "regression":
+        return [_value(head, row_C) for row_C in logits_BC]
+    probs_BC = probabilities(head, logits_BC)
+    scores_BC = logits_BC if options.raw_scores else probs_BC
+    order_BC = np.argsort(-scores_BC, axis=1, kind="stable")  # labels of equal score keep the head's order
+    if head.problem_type == "multi_label":
+        limits_C = np.array([_limit(head, label, options) for label in head.labels], np.float32)
+        return [
+            _multi_label(head, scores_C, order_C, limits_C, options.top_k)
+            for scores_C, order_C in zip(scores_BC, order_BC, strict=True)
+        ]
+    best_B = probs_BC.max(axis=1)
+    return [
+        _single_label(head, scores_C, order_C, best, options)
+        for scores_C, order_C, best in zip(scores_BC, order_BC, best_B, strict=True)
+    ]
+
+
+def _value(head: ClassifyHead, row_C: Row) -> Prediction:
+    if len(head.labels) == 1:
+        return {"value": row_C[0]}
+    return {"value": dict(zip(head.labels, row_C, strict=True))}
+
+
+def _single_label(
+    head: ClassifyHead, scores_C: Row, order_C: NDArray[np.intp], best_probability: np.float32, options: Options
+) -> Prediction:
+    top = _top(head, scores_C, order_C, options.top_k)
+    score = scores_C[order_C[0]]
+    given = options.threshold is None or bool(score >= options.threshold)
+    prediction: Prediction = {"label": head.labels[order_C[0]] if given else None, "score": score, "scores": top}
+    if head.out_of_scope is not None:
+        prediction["in_scope"] = bool(best_probability >= head.out_of_scope.threshold)
+    return prediction
+
+
+def _multi_label(head: ClassifyHead, scores_C: Row, order_C: NDArray[np.intp], limits_C: Row, top_k: int) -> Prediction:
+    labels = [head.labels[c] for c in order_C if scores_C[c] >= limits_C[c]]
+    return {"labels": labels, "scores": _top(head, scores_C, order_C, top_k)}
+
+
+def _limit(head: ClassifyHead, label: str, options: Options) -> float:
+    """The score from which a label is given: the caller's, else the fitted one, as a logit where logits are shown."""
+    if options.threshold is not None:
+        return options.threshold
+    fitted = head.thresholds.get(label, MULTI_LABEL_THRESHOLD)
+    if not options.raw_scores:
+        return fitted
+    with np.errstate(divide="ignore"):  # thresholds of 0 and 1 are the infinite logits
+        return float(np.log(fitted) - np.log1p(-fitted)) * head.temperature
+
+
+def _top(head: ClassifyHead, scores_C: Row, order_C: NDArray[np.intp], top_k: int) -> list[dict[str, object]]:
+    return [{"label": head.labels[c], "score": scores_C[c]} for c in order_C[:top_k]]

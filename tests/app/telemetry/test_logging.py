@@ -1,0 +1,97 @@
+import io
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Literal
+
+import pytest
+
+from app.telemetry.ids import Trace
+from app.telemetry.logging import RequestRecord, configure, write
+
+RECORD = RequestRecord(
+    request_id="r-1",
+    trace=Trace("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", "01"),
+    method="POST",
+    route="/embed",
+    status=200,
+    ms=1.23456,
+    model="minilm",
+    version=2,
+    texts=3,
+    tokens=40,
+)
+
+
+@pytest.fixture(autouse=True)
+def root_logger_as_before() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = handlers, level
+
+
+def lines(
+    record: RequestRecord, log_format: Literal["auto", "json", "text"], capture: pytest.CaptureFixture[str]
+) -> str:
+    configure(log_format)
+    write(record)
+    return capture.readouterr().err
+
+
+def test_json_line_has_every_field_once(capsys: pytest.CaptureFixture[str]) -> None:
+    line = json.loads(lines(RECORD, "json", capsys))
+
+    del line["time"]
+    assert line == {
+        "level": "info",
+        "logger": "encodery.request",
+        "method": "POST",
+        "route": "/embed",
+        "status": 200,
+        "ms": 1.235,
+        "request_id": "r-1",
+        "trace_id": "0af7651916cd43dd8448eb211c80319c",
+        "model": "minilm",
+        "version": 2,
+        "texts": 3,
+        "tokens": 40,
+    }
+
+
+def test_text_line_is_short(capsys: pytest.CaptureFixture[str]) -> None:
+    line = lines(RECORD, "text", capsys)
+
+    assert line.endswith("INFO    POST /embed 200 1.2 ms  minilm@2  3 texts, 40 tokens\n")
+
+
+def test_auto_is_json_where_nobody_reads_along(capsys: pytest.CaptureFixture[str]) -> None:
+    assert json.loads(lines(RECORD, "auto", capsys))["status"] == 200
+
+
+def test_fault_is_an_error_with_code_and_types(capsys: pytest.CaptureFixture[str]) -> None:
+    fault = replace(RECORD, status=500, error="internal_error", detail="InternalError < ZeroDivisionError")
+
+    line = json.loads(lines(fault, "json", capsys))
+
+    assert (line["level"], line["error"], line["detail"]) == (
+        "error",
+        "internal_error",
+        "InternalError < ZeroDivisionError",
+    )
+
+
+def test_probes_that_went_well_leave_no_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert lines(replace(RECORD, route="/ready"), "json", capsys) == ""
+    assert lines(replace(RECORD, route="/ready", status=503), "json", capsys) != ""
+
+
+def test_line_breaks_cannot_forge_a_line() -> None:
+    configure("json")
+    stream = io.StringIO()
+    logging.getLogger().handlers[0].setStream(stream)  # type: ignore[attr-defined]  # configure made a StreamHandler
+
+    logging.getLogger("anyone").warning('one\n{"level": "info"}\x1b[31m')
+
+    assert len(stream.getvalue().splitlines()) == 1
