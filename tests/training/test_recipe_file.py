@@ -1,0 +1,171 @@
+"""A recipe is read strictly, and what is wrong with it is said with the way out."""
+
+from pathlib import Path
+
+import pytest
+
+from training.errors import RecipeError
+from training.recipe import FileData, HomeIntentsData
+from training.recipe_file import load_recipe
+
+RECIPES = Path(__file__).parents[2] / "models" / "recipes"
+GOOD = """
+name = "home"
+[encoder]
+source = "package:some-encoder"
+[head]
+task = "classify"
+[loss]
+name = "cross_entropy"
+[data]
+source = "home-assistant-intents"
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    file = tmp_path / "home.toml"
+    file.write_text(GOOD, encoding="utf-8")
+    return file
+
+
+def refusal(path: Path, *overrides: str) -> str:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(path, overrides)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("recipe", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.name)
+def test_shipped_recipes_load(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENCODERY_DATA", "/data")
+
+    loaded = load_recipe(recipe)
+
+    assert loaded.name == recipe.stem
+    assert loaded.description
+    assert loaded.probes is None or (RECIPES / loaded.probes).is_file()
+
+
+def test_overrides_are_read_as_toml(path: Path) -> None:
+    overrides = ["optim.lr=2e-5", "budget.epochs=5", "baselines=true", 'data.language="de"', "data.held_out = 4"]
+
+    recipe = load_recipe(path, overrides)
+
+    assert isinstance(recipe.data, HomeIntentsData)
+    assert (recipe.optim.lr, recipe.budget.epochs, recipe.baselines) == (2e-5, 5, True)
+    assert (recipe.data.language, recipe.data.held_out) == ("de", 4)
+
+
+def test_bare_words_are_strings(path: Path) -> None:
+    recipe = load_recipe(path, ["encoder.source=package:another", "description=two words"])
+
+    assert (recipe.encoder.source, recipe.description) == ("package:another", "two words")
+
+
+def test_override_can_name_a_key_with_dots(path: Path) -> None:
+    path.write_text(GOOD.replace('"home-assistant-intents"', '"files"\ntrain = "x.csv"'), encoding="utf-8")
+
+    recipe = load_recipe(path, [f'data.sha256."x.csv"={"0" * 64}'])
+
+    assert isinstance(recipe.data, FileData)
+    assert recipe.data.sha256 == {"x.csv": "0" * 64}
+
+
+def test_variables_in_paths_are_expanded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_FOLDER", "/some/folder")
+    path.write_text(
+        GOOD.replace('"home-assistant-intents"', '"files"\ntrain = "${SOME_FOLDER}/x.csv"'), encoding="utf-8"
+    )
+
+    recipe = load_recipe(path, ["encoder.source=${SOME_FOLDER}/encoder", "probes=${SOME_FOLDER}/p.jsonl"])
+
+    assert isinstance(recipe.data, FileData)
+    assert recipe.data.train == "/some/folder/x.csv"
+    assert (recipe.encoder.source, recipe.probes) == ("/some/folder/encoder", "/some/folder/p.jsonl")
+
+
+def test_variables_elsewhere_are_left_alone(path: Path) -> None:
+    assert load_recipe(path, ["description=costs ${FIVE}"]).description == "costs ${FIVE}"
+
+
+WRONG = {
+    "abbreviated key": ("optim.learning_rate=1e-4", "optim.learning_rate is not a key; did you mean optim.lr?"),
+    "key of another table": ("optim.epochs=3", "optim.epochs is not a key; did you mean budget.epochs?"),
+    "key without its table": ("batch_size=8", "batch_size is not a key; did you mean budget.batch_size?"),
+    "misspelt key": ("encoder.max_tokns=9", "encoder.max_tokns is not a key; did you mean encoder.max_tokens?"),
+    "misspelt table": ("budgt.epochs=3", "budgt is not a key; did you mean budget?"),
+    "key of another kind of data": (
+        "data.train=x.csv",
+        'data.train is not a key here: it belongs to data.source = "files"',
+    ),
+    "misspelt source": (
+        "data.source=file",
+        'data.source: is none of "files", "dataset", "home-assistant-intents"; did you mean "files"?',
+    ),
+    "misspelt task": ("head.task=clasify", 'head.task: is none of "embed", "classify"; did you mean "classify"?'),
+    "missing key of a kind of data": ("data={source='files'}", "data.train: is missing"),
+    "too small": ("budget.epochs=0", "budget.epochs: should be greater than or equal to 1, not 0"),
+    "a text for a number": ("budget.epochs=many", "budget.epochs: should be a valid integer, not 'many'"),
+    "a fraction for a whole number": ("budget.epochs=1.5", "budget.epochs: should be a valid integer, not 1.5"),
+    "a number for a text": ("name=3", "name: should be a valid string, not 3"),
+    "true for a number": ("seed=true", "seed: should be a valid integer, not True"),
+    "not finite": ("optim.lr=inf", "optim.lr: should be a finite number, not inf"),
+    "a value for a table": ("optim=1", "optim: should be a table, not 1"),
+    "a value for a table of several kinds": ("head=1", "head: should be a table, not 1"),
+    "variable that is not set": (
+        "encoder.source=${NO_SUCH_VARIABLE}/x",
+        "encoder.source: the variable NO_SUCH_VARIABLE is not set; set it: export NO_SUCH_VARIABLE=FOLDER",
+    ),
+    "tables that do not fit": (
+        "loss.name=in_batch_negatives",
+        "a head for classify trains with loss 'cross_entropy', not 'in_batch_negatives'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("override", "message"), WRONG.values(), ids=WRONG)
+def test_wrong_value_is_refused_by_its_key(path: Path, override: str, message: str) -> None:
+    assert refusal(path, override) == f"home.toml: {message}"
+
+
+def test_every_wrong_value_is_named(path: Path) -> None:
+    path.write_text("[encoder]\n[budget]\nepochs = 0\n", encoding="utf-8")
+
+    assert refusal(path).splitlines() == [
+        "home.toml: name: is missing",
+        "home.toml: encoder.source: is missing",
+        "home.toml: head: is missing",
+        "home.toml: budget.epochs: should be greater than or equal to 1, not 0",
+    ]
+
+
+def test_every_unknown_key_is_named(path: Path) -> None:
+    assert refusal(path, "a=1", "optim.b=2").count(" is not a key") == 2
+
+
+def test_override_without_a_value_is_refused(path: Path) -> None:
+    assert refusal(path, "optim.lr") == "--set optim.lr: write it as table.key=value"
+
+
+def test_override_below_a_value_is_refused(path: Path) -> None:
+    assert refusal(path, "name.first=x") == "--set name.first=x: name is a value, not a table"
+
+
+def test_override_with_a_key_that_is_none_is_refused(path: Path) -> None:
+    assert refusal(path, "a b=1") == '--set a b=1: "a b" is not a key; write it as table.key=value'
+
+
+def test_broken_toml_is_refused_with_its_line(path: Path) -> None:
+    path.write_text("name = \n", encoding="utf-8")
+
+    assert refusal(path) == "home.toml: is not TOML: Invalid value (at line 1, column 8)"
+
+
+def test_recipe_that_is_not_utf8_is_refused(path: Path) -> None:
+    path.write_bytes(b'name = "caf\xe9"')
+
+    assert refusal(path) == "home.toml: is not UTF-8: byte 0xe9 at 11"
+
+
+def test_missing_recipe_is_refused(tmp_path: Path) -> None:
+    assert refusal(tmp_path / "none.toml") == f"{tmp_path / 'none.toml'}: cannot be read: No such file or directory"

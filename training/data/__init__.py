@@ -1,0 +1,38 @@
+"""Where do the rows of a run come from?
+
+`load` reads what the recipe's `[data]` names into three splits; `describe` says what became of the rows.
+"""
+
+from pathlib import Path
+
+from training.data.checks import describe
+from training.data.rows import Counts, Row, Splits
+from training.data.sources import load_dataset, load_files
+from training.errors import DataError, RecipeError
+from training.recipe import DatasetData, FileData, HomeIntentsData, Recipe
+
+__all__ = ["Counts", "Row", "Splits", "describe", "load"]
+
+
+def load(recipe: Recipe, folder: Path) -> Splits:
+    """The rows of a recipe's `[data]`; relative paths start at `folder`, where the recipe lies.
+
+    Raises:
+        DataError: every problem of the data, found before the first step.
+        RecipeError: the recipe has no data, or data its head cannot learn from.
+    """
+    match recipe.data:
+        case FileData() as data:
+            return load_files(data, folder, recipe.head.task)
+        case DatasetData() as data:
+            return load_dataset(data, recipe.head.task)
+        case HomeIntentsData() as data:
+            if recipe.head.task != "classify":
+                raise RecipeError(f"{recipe.name}: home-assistant-intents has labels; give it a head that classifies")
+            try:
+                from training.data.home_intents import load_home_intents
+            except ModuleNotFoundError as error:
+                raise DataError(f"{error}: install home-assistant-intents and hassil (extra: training)") from error
+            return load_home_intents(data)
+        case None:
+            raise RecipeError(f"{recipe.name}: the recipe has no [data]")

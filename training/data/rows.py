@@ -1,0 +1,72 @@
+"""What is a row, and what does a source hand to training?
+
+Invariants: `where` leads a person back to the line; for every split rows in = used + rejected + deduplicated, and
+`used` is the number of rows in the list (a row drawn twice counts twice on both sides).
+"""
+
+import re
+from dataclasses import dataclass, field
+
+_BLANKS = re.compile(r"\s+")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of data.
+
+    `where` is `file.jsonl:12`, or the template a sentence comes from. Classification has `label`; embedding has
+    `positive` and perhaps `negative`. Rows of one `group` never stand in two splits.
+    """
+
+    text: str
+    where: str
+    label: str | None = None
+    positive: str | None = None
+    negative: str | None = None
+    group: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What became of the rows of one split.
+
+    Raises:
+        ValueError: the counts do not add up.
+    """
+
+    rows_in: int
+    used: int
+    rejected: int
+    deduplicated: int
+
+    def __post_init__(self) -> None:
+        if self.rows_in != self.used + self.rejected + self.deduplicated:
+            raise ValueError(f"rows do not add up: {self}")
+
+    def __str__(self) -> str:
+        return (
+            f"{self.rows_in:,} rows in = {self.used:,} used + {self.rejected:,} rejected"
+            f" + {self.deduplicated:,} deduplicated"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Splits:
+    """The data of one run.
+
+    `labels` is sorted, and empty for embedding. `digests` says which bytes these are: file name → sha256, or
+    package → version. `origin` is who made the data and under which licence.
+    """
+
+    train: list[Row]
+    dev: list[Row]
+    test: list[Row]
+    labels: list[str]
+    counts: dict[str, Counts]
+    digests: dict[str, str] = field(default_factory=dict)
+    origin: str = ""
+
+
+def normal(text: str) -> str:
+    """The text by which two rows are the same: casefolded, blanks squeezed."""
+    return _BLANKS.sub(" ", text).strip().casefold()

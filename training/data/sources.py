@@ -1,0 +1,131 @@
+"""How do the records of files or of a data set become the splits of a run?
+
+Read every named split → check every record → split off what is not named → each text once → labels. All problems of
+all files are found before one `DataError` is raised: nothing is trained on data with a fault.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from training.data import hub
+from training.data.checks import BadValue, to_row, wanted_columns
+from training.data.files import read
+from training.data.lines import FileFault
+from training.data.records import Record
+from training.data.rows import Counts, Row, Splits
+from training.data.splits import SPLITS, Pool, Split, refuse_too_few, refuse_unknown_labels, share, untangle
+from training.errors import DataError
+from training.recipe import DatasetData, FileData
+
+Sources = Mapping[Split, Iterator[Record]]
+
+
+def load_files(data: FileData, folder: Path, task: str) -> Splits:
+    """The rows of files; relative paths start at `folder`. `task` is "classify" or "embed".
+
+    Raises:
+        DataError: with every problem of every file.
+    """
+    paths: dict[Split, Path] = {split: folder / name for split in SPLITS if (name := getattr(data, split)) is not None}
+    digests = _check_bytes(list(paths.values()), data.sha256)
+    wanted = wanted_columns(data.columns, task)
+    return _assemble(data, task, {split: read(path, wanted) for split, path in paths.items()}, digests)
+
+
+def load_dataset(data: DatasetData, task: str) -> Splits:
+    """The rows of a Hugging Face data set.
+
+    Raises:
+        DataError: it cannot be fetched, or has problems: all of them.
+    """
+    names: dict[Split, str] = {split: name for split in SPLITS if (name := getattr(data, split)) is not None}
+    wanted = wanted_columns(data.columns, task)
+    splits = _assemble(data, task, {split: hub.records(data, name, wanted) for split, name in names.items()}, {})
+    splits.digests.update({f"{data.id}[{name}]": _digest_rows(getattr(splits, split)) for split, name in names.items()})
+    return splits
+
+
+def _assemble(data: FileData | DatasetData, task: str, sources: Sources, digests: dict[str, str]) -> Splits:
+    pools: dict[Split, Pool] = {split: Pool() for split in SPLITS}
+    problems: list[str] = []
+    for split, records in sources.items():
+        problems += _fill(pools[split], records, data, task)
+    shares: dict[Split, float] = {"dev": data.dev_share, "test": data.test_share}
+    missing = {split: part for split, part in shares.items() if split not in sources}
+    if missing:
+        _share_train(pools, missing)
+    problems += untangle(pools)
+    if task == "classify":
+        problems += refuse_unknown_labels(pools)
+    if not problems:
+        problems += refuse_too_few(pools, is_labelled=task == "classify")
+    counts: dict[str, Counts] = {split: pool.counts() for split, pool in pools.items()}
+    if problems:
+        sums = "\n".join(f"{split}: {count}" for split, count in counts.items())
+        raise DataError(f"the data have {_count(len(problems))}; nothing was trained\n{sums}", problems)
+    labels = sorted({row.label for row in pools["train"].rows if row.label is not None})
+    rows = {split: pool.rows for split, pool in pools.items()}
+    return Splits(rows["train"], rows["dev"], rows["test"], labels, counts, digests, data.origin)
+
+
+def _fill(pool: Pool, records: Iterator[Record], data: FileData | DatasetData, task: str) -> list[str]:
+    """Read `records` into `pool`; returns the problems."""
+    problems: list[str] = []
+    try:
+        for record in records:
+            pool.rows_in += 1
+            try:
+                pool.rows.append(to_row(record, data.columns, task))
+            except BadValue as bad:
+                pool.rejected += 1
+                problems.append(f"{record.where}: {bad}")
+    except FileFault as fault:
+        pool.is_whole = False
+        problems.append(str(fault))
+    return problems
+
+
+def _share_train(pools: Mapping[Split, Pool], shares: Mapping[Split, float]) -> None:
+    parts = share(pools["train"].rows, shares)
+    pools["train"].rows = parts["train"]
+    for split in shares:
+        pools[split].rows = parts[split]
+        pools[split].rows_in = len(parts[split])
+        pools["train"].rows_in -= len(parts[split])
+
+
+def _check_bytes(paths: list[Path], expected: Mapping[str, str]) -> dict[str, str]:
+    """The sha256 of each file by its name, for those that can be read; the others are reported when they are read.
+
+    Raises:
+        DataError: a file has other bytes than the recipe says, or the recipe says it of a file that is not read.
+    """
+    digests = {path.name: _digest_file(path) for path in paths if path.is_file()}
+    problems = [
+        f"{name}: sha256 is {digests[name]}, the recipe says {wanted}: other bytes than it was written for"
+        for name, wanted in expected.items()
+        if digests.get(name, wanted) != wanted
+    ]
+    known = {path.name for path in paths}
+    problems += [f"{name}: [data.sha256] names it, but no split reads it" for name in expected if name not in known]
+    if problems:
+        raise DataError("the data files are not the ones the recipe names; nothing was read", problems)
+    return digests
+
+
+def _digest_file(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _digest_rows(rows: list[Row]) -> str:
+    """Of a data set that has no files here: a hash of the rows that are used."""
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(repr((row.text, row.label, row.positive, row.negative)).encode())
+    return digest.hexdigest()
+
+
+def _count(problems: int) -> str:
+    return "1 fault" if problems == 1 else f"{problems:,} faults"

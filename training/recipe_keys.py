@@ -1,0 +1,103 @@
+"""Which keys may a recipe have, and which did its author mean?
+
+Read off the types of `recipe.py`, so that they cannot disagree.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import SequenceMatcher
+from typing import Any
+
+from pydantic import BaseModel
+
+from training.recipe import ClassifyTask, DatasetData, EmbedTask, FileData, HomeIntentsData, Recipe
+
+# The tables whose type one of their own keys decides: table → (that key, its value → type).
+UNIONS: dict[str, tuple[str, dict[str, type[BaseModel]]]] = {
+    "data": ("source", {"files": FileData, "dataset": DatasetData, "home-assistant-intents": HomeIntentsData}),
+    "head": ("task", {"embed": EmbedTask, "classify": ClassifyTask}),
+}
+
+
+def unknown_keys(raw: Mapping[str, Any]) -> Iterator[str]:
+    """A problem for each key of `raw` that no recipe has, and for each table whose kind is not clear."""
+    yield from _unknown_in(raw, Recipe, "", raw)
+
+
+def _unknown_in(table: Mapping[str, Any], kind: type[BaseModel], prefix: str, raw: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in table.items():
+        dotted = f"{prefix}{key}"
+        if key not in kind.model_fields:
+            yield f"{dotted} is not a key{_way_out(prefix, key, raw)}"
+        elif isinstance(value, dict):
+            chosen = _table_type(kind, key, value)
+            if isinstance(chosen, str):
+                yield chosen
+            elif chosen is not None:
+                yield from _unknown_in(value, chosen, f"{dotted}.", raw)
+
+
+def _way_out(prefix: str, key: str, raw: Mapping[str, Any]) -> str:
+    """The kind of table the key belongs to, if there is one; else the nearest known key."""
+    chooser, types = UNIONS.get(prefix.removesuffix("."), ("", {}))
+    for name, kind in types.items():
+        if key in kind.model_fields:
+            return f' here: it belongs to {prefix}{chooser} = "{name}"'
+    return f"; did you mean {_nearest(prefix + key, list(_known_keys(raw)))}?"
+
+
+def _table_type(kind: type[BaseModel], key: str, value: Mapping[str, Any]) -> type[BaseModel] | str | None:
+    """The type of the table `key`; a str says why it has none; None: it is no table with fixed keys."""
+    if kind is Recipe and key in UNIONS:
+        chooser, types = UNIONS[key]
+        choices = ", ".join(f'"{name}"' for name in types)
+        if chooser not in value:
+            return f"{key}.{chooser}: is missing; write one of {choices}"
+        chosen = value[chooser]
+        if not isinstance(chosen, str) or chosen not in types:
+            return f'{key}.{chooser}: is none of {choices}; did you mean "{_nearest(str(chosen), list(types))}"?'
+        return types[chosen]
+    return next(_models_in(kind.model_fields[key].annotation), None)
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:  # noqa: ANN401 - any annotation
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in getattr(annotation, "__args__", ()):
+        yield from _models_in(part)
+
+
+def _known_keys(raw: Mapping[str, Any]) -> Iterator[str]:
+    """Every dotted key of a recipe; of `data` and `head` those of the type that is chosen, or else of all."""
+    yield from _keys_of(Recipe, "")
+    for table, (chooser, types) in UNIONS.items():
+        value = raw.get(table)
+        chosen = types.get(str(value.get(chooser))) if isinstance(value, dict) else None
+        for kind in [chosen] if chosen else types.values():
+            yield from _keys_of(kind, f"{table}.")
+
+
+def _keys_of(kind: type[BaseModel], prefix: str) -> Iterator[str]:
+    for key, field in kind.model_fields.items():
+        yield f"{prefix}{key}"
+        if not (kind is Recipe and key in UNIONS):
+            for model in _models_in(field.annotation):
+                yield from _keys_of(model, f"{prefix}{key}.")
+
+
+def _nearest(wanted: str, known: Sequence[str]) -> str:
+    """The known key most like `wanted`: the same last name in any table, else the likest of the same table, where an
+    abbreviation (lr of learning_rate) counts as like.
+    """
+    table, _, name = wanted.rpartition(".")
+
+    def likeness(candidate: str) -> tuple[bool, bool, bool, float]:
+        other_table, _, other = candidate.rpartition(".")
+        ratio = SequenceMatcher(None, name, other).ratio()
+        return name == other, other_table == table or ratio > 0.8, _abbreviates(other, name), ratio
+
+    return max(known, key=likeness)
+
+
+def _abbreviates(short: str, long: str) -> bool:
+    letters = iter(long)
+    return len(short) > 1 and all(letter in letters for letter in short)
