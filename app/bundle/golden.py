@@ -1,8 +1,8 @@
 """Does this device give the outputs that the model gave when it was exported?
 
-`golden.jsonl` holds raw texts, `golden.npz` the raw graph outputs of the torch model for them, row by row, by output
-name (over-long texts are cut at their end). What a caller sees is compared: unit vectors and probabilities, not
-logits. B rows, D dimensions, C labels.
+`golden.jsonl` holds raw texts, with the label that the model gave by the name of each single-label head; `golden.npz`
+the raw graph outputs of the torch model for them, row by row, by output name (over-long texts are cut at their end).
+What a caller sees is compared: unit vectors and probabilities, not logits. B rows, D dimensions, C labels.
 """
 
 import io
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.bundle.errors import BundleError
-from app.bundle.manifest import ClassifyHead, EmbedHead, Manifest
+from app.bundle.manifest import ClassifyHead, EmbedHead, Json, Manifest
 from app.bundle.open import Bundle
 from app.bundle.scoring import Floats, probabilities, unit
 
@@ -38,19 +38,33 @@ def load_golden(bundle: Bundle) -> GoldenRows:
     manifest = bundle.manifest
     try:
         lines = bundle.read(manifest.file("golden-inputs")).splitlines()  # of bytes: str also splits at U+2028
-        texts = [json.loads(line)["text"] for line in lines]
+        rows = [json.loads(line) for line in lines]
+        texts = [row["text"] for row in rows]
         with np.load(io.BytesIO(bundle.read(manifest.file("golden-outputs"))), allow_pickle=False) as archive:
             outputs = {name: archive[name] for name in archive.files}
     except (ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise BundleError("B09-golden-files", f"golden files cannot be read: {error}") from error
     for output in manifest.outputs:
         shape = (manifest.golden.rows, output.axes[-1])
-        rows = outputs.get(output.name)
-        if rows is None or rows.dtype != np.float32 or rows.shape != shape or not np.isfinite(rows).all():
+        found = outputs.get(output.name)
+        if found is None or found.dtype != np.float32 or found.shape != shape or not np.isfinite(found).all():
             raise BundleError("B09-golden-files", f"golden output {output.name} is not finite float32 of shape {shape}")
     if len(texts) != manifest.golden.rows or not all(isinstance(text, str) for text in texts):
         raise BundleError("B09-golden-files", f"golden.jsonl does not hold {manifest.golden.rows} texts")
+    for head in manifest.heads:
+        if isinstance(head, ClassifyHead) and head.problem_type == "single_label":
+            _check_names(head, rows, outputs[head.output])
     return GoldenRows(texts, outputs)
+
+
+def _check_names(head: ClassifyHead, rows: list[Json], logits_BC: Floats) -> None:
+    """The manifest's labels are in the order of the logits: a list that was sorted or replaced shows here."""
+    for number, (row, best) in enumerate(zip(rows, logits_BC.argmax(axis=1), strict=True)):
+        labels = row.get("labels")
+        named = labels.get(head.name) if isinstance(labels, dict) else None
+        if named != head.labels[best]:
+            detail = f"golden row {number} was {named!r} at export and is {head.labels[best]!r} by the manifest"
+            raise BundleError("B09-golden-files", f"head {head.name}: {detail}")
 
 
 def check_golden(manifest: Manifest, expected: Mapping[str, Floats], measured: Mapping[str, Floats]) -> None:

@@ -1,0 +1,128 @@
+"""A checkpoint is whole or not there, and a damaged one is known."""
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from training.checkpoint import Checkpoint, DamagedCheckpointError, Place, clear, list_checkpoints, load, run_lock, save
+from training.errors import NotFiniteError, TrainingError
+from training.rng import rng_state, seed_all, set_rng_state
+
+
+def a_checkpoint(step: int = 7) -> Checkpoint:
+    place = Place(step=step, epoch=1, batch=3, epoch_loss=0.1 + 0.2, epoch_rows=12, best_epoch=1, best_metric=1 / 3)
+    tensors = {"weight": torch.arange(6.0).reshape(2, 3), "bias": torch.tensor(0.5)}
+    moments = {"0.step": torch.tensor(7.0), "0.exp_avg": torch.randn(2, 3)}
+    best = {"weight": torch.ones(2, 3), "bias": torch.tensor(0.25)}
+    return Checkpoint(place, rng_state(), {"recipe seed": "7"}, tensors, moments, best)
+
+
+def test_what_is_loaded_equals_what_was_saved(tmp_path: Path) -> None:
+    saved = a_checkpoint()
+
+    found = load(save(tmp_path, saved))
+
+    assert found.place == saved.place
+    assert found.rng == saved.rng
+    assert found.fingerprint == saved.fingerprint
+    for name in ("model", "optimizer", "best"):
+        before, after = getattr(saved, name), getattr(found, name)
+        assert before.keys() == after.keys()
+        assert all(torch.equal(before[key], after[key]) for key in before)
+
+
+def test_the_newest_two_are_kept(tmp_path: Path) -> None:
+    for step in (1, 2, 30):
+        save(tmp_path, a_checkpoint(step))
+
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["step-00000030", "step-00000002"]
+
+
+def test_the_best_weights_take_no_room_of_their_own_while_they_are_the_current_ones(tmp_path: Path) -> None:
+    saved = a_checkpoint()
+
+    path = save(tmp_path, replace(saved, best=saved.model))
+
+    assert (path / "best.safetensors").samefile(path / "model.safetensors")
+    assert torch.equal(load(path).best["weight"], saved.model["weight"])
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("damage", [cut, flip, Path.unlink], ids=["cut", "flip", "missing"])
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "best.safetensors", "state.json"])
+def test_damage_is_known(tmp_path: Path, name: str, damage: Callable[[Path], None]) -> None:
+    path = save(tmp_path, a_checkpoint())
+    damage(path / name)
+
+    with pytest.raises(DamagedCheckpointError, match="step-00000007"):
+        load(path)
+
+
+def test_swapped_files_are_known(tmp_path: Path) -> None:
+    path = save(tmp_path, a_checkpoint())
+    (path / "optimizer.safetensors").rename(path / "spare")
+    (path / "model.safetensors").rename(path / "optimizer.safetensors")
+    (path / "spare").rename(path / "model.safetensors")
+
+    with pytest.raises(DamagedCheckpointError, match="other bytes"):
+        load(path)
+
+
+def test_a_weight_that_is_not_finite_is_never_written(tmp_path: Path) -> None:
+    poisoned = replace(a_checkpoint(), model={"weight": torch.tensor([1.0, float("nan")])})
+
+    with pytest.raises(NotFiniteError, match="weight"):
+        save(tmp_path, poisoned)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_half_written_checkpoint_is_not_listed_and_goes_with_the_next(tmp_path: Path) -> None:
+    (tmp_path / ".step-00000003.partial").mkdir()
+
+    assert list_checkpoints(tmp_path) == []
+    save(tmp_path, a_checkpoint(4))
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000004"]
+
+
+def test_a_disk_that_refuses_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("a file where the folder should be")
+
+    with pytest.raises(TrainingError, match="cannot write a checkpoint"):
+        save(tmp_path / "file", a_checkpoint())
+
+
+def test_a_second_run_in_one_folder_is_refused_and_the_lock_ends_with_the_first(tmp_path: Path) -> None:
+    with run_lock(tmp_path), pytest.raises(TrainingError, match="another process"), run_lock(tmp_path):
+        raise AssertionError("both hold the lock")
+
+    with run_lock(tmp_path):
+        assert clear(tmp_path) == 0
+
+
+def test_generators_go_on_from_where_they_stood() -> None:
+    seed_all(3)
+    random.gauss(0, 1)
+    np.random.standard_normal()
+    state = rng_state()
+    drawn = random.random(), random.gauss(0, 1), float(np.random.standard_normal()), torch.randn(2).tolist()
+
+    set_rng_state(state)
+
+    again = random.random(), random.gauss(0, 1), float(np.random.standard_normal()), torch.randn(2).tolist()
+    assert again == drawn

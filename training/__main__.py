@@ -1,0 +1,147 @@
+"""The command line of training.
+
+python -m training train RECIPE [--set table.key=value]… [--resume]   data → bundle
+python -m training import FOLDER|ID|package:NAME [--name N]           a pretrained encoder → bundle
+python -m training build FOLDER                                       a bundle for each recipe that has none yet
+python -m training export RECIPE                                      the best weights of a finished run → bundle
+python -m training evaluate RECIPE                                    the current bundle on its recipe's test rows
+python -m training validate RECIPE|DATA                               read the data, report, train nothing
+
+A recipe is a TOML file, or the name of one in models/recipes. Progress goes to standard error, results to standard
+output. Exit code: 0 done, 1 refused or failed with the reason on standard error, 2 wrong usage, 130 interrupted.
+"""
+
+import argparse
+import os
+import sys
+import warnings
+from pathlib import Path
+
+# Before the libraries are loaded: they say much that is of no use here, and read these once.
+QUIET = {
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "TRANSFORMERS_VERBOSITY": "error",
+}
+RECIPES = Path("models/recipes")
+INTERRUPTED = 130  # 128 + SIGINT, as shells count
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    arguments = _parser().parse_args(argv)
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    from app.bundle.errors import BundleError
+    from training.errors import TrainingError
+
+    try:
+        _run(arguments)
+    except (TrainingError, BundleError) as error:
+        print(f"encodery: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"encodery: {place}{error.strerror or error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("encodery: interrupted; nothing was published", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    """The heavy imports are here, so that `--help` and a wrong flag answer at once."""
+    from training import judge, run
+    from training.progress import Progress
+
+    models, progress = arguments.models, Progress()
+    match arguments.command:
+        case "train":
+            path = _recipe_path(arguments.recipe)
+            folder = run.train(path, models=models, progress=progress, overrides=arguments.set, resume=arguments.resume)
+            print(folder)
+        case "import":
+            print(run.import_encoder(arguments.source, models=models, progress=progress, name=arguments.name))
+        case "build":
+            run.build(arguments.folder, models=models, progress=progress)
+        case "export":
+            path = _recipe_path(arguments.recipe)
+            print(run.export(path, models=models, progress=progress, overrides=arguments.set))
+        case "evaluate":
+            print(judge.evaluate(_recipe_path(arguments.recipe), models=models, progress=progress))
+        case "validate":
+            _validate(arguments)
+
+
+def _validate(arguments: argparse.Namespace) -> None:
+    from training import data, judge, run
+    from training.progress import Progress
+    from training.recipe_file import load_recipe
+
+    path = _recipe_path(arguments.what)
+    if path.suffix != ".toml":
+        splits = judge.validate_file(path, task=arguments.task, columns=dict(arguments.column))
+        print("\n".join(data.describe(splits)))
+        return
+    recipe = load_recipe(path)
+    if recipe.data is None:
+        print(f"{recipe.name}: the recipe is sound; it has no data to read")
+        return
+    run.read_probes(recipe, path.parent)
+    run.load_data(recipe, path.parent, Progress())
+    print(f"{recipe.name}: the recipe and its data are sound")
+
+
+def _recipe_path(text: str) -> Path:
+    """A file, or the name of a recipe in models/recipes."""
+    named = RECIPES / f"{text}.toml"
+    return named if not Path(text).exists() and named.is_file() else Path(text)
+
+
+def _column(text: str) -> tuple[str, str]:
+    role, equals, column = text.partition("=")
+    if not equals or not column:
+        raise argparse.ArgumentTypeError(f"{text!r} is not ROLE=COLUMN, such as text=message")
+    return role, column
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m training", description="Turn data into bundles.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--models",
+        type=Path,
+        default=Path(os.environ.get("ENCODERY_MODELS_DIR", "models")),
+        metavar="DIR",
+        help="where store/ and runs/ are; default: $ENCODERY_MODELS_DIR, else models",
+    )
+    changed = argparse.ArgumentParser(add_help=False)
+    changed.add_argument("recipe", help="a TOML file, or the name of one in models/recipes")
+    changed.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one value; repeatable")
+
+    train = commands.add_parser("train", parents=[common, changed], help="make a bundle from a recipe")
+    train.add_argument("--resume", action="store_true", help="go on from the newest checkpoint")
+    commands.add_parser("export", parents=[common, changed], help="make a bundle from a finished run")
+    importing = commands.add_parser("import", parents=[common], help="make a bundle from a pretrained encoder as it is")
+    importing.add_argument("source", help="a folder, a hub id, or package:NAME")
+    importing.add_argument("--name", help="the bundle's name; default: the source's last part")
+    building = commands.add_parser("build", parents=[common], help="make the bundles that are missing")
+    building.add_argument("folder", type=Path, help="where the recipes are")
+    evaluating = commands.add_parser("evaluate", parents=[common], help="judge a bundle on its recipe's test rows")
+    evaluating.add_argument("recipe", help="a TOML file, or the name of one in models/recipes")
+    validating = commands.add_parser("validate", parents=[common], help="check a recipe and its data, or a data file")
+    validating.add_argument("what", help="a recipe, the name of one in models/recipes, or a data file")
+    validating.add_argument("--task", choices=("classify", "embed"), default="classify", help="data files only")
+    validating.add_argument(
+        "--column", type=_column, action="append", default=[], metavar="ROLE=NAME", help="data files only: text=message"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

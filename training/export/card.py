@@ -1,0 +1,120 @@
+"""What should a person know before using this model?
+
+The model card is the manifest in words; it says nothing that the manifest does not. For imports, too.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+from app.bundle.manifest import ClassifyHead, Manifest
+
+BASELINES = {
+    "tfidf_svm": "tf-idf and a linear SVM",
+    "frozen_logistic_regression": "the encoder as it was, with logistic regression",
+    "encoder_before_training": "the encoder before training",
+}
+FIGURES = {
+    "accuracy": "Accuracy",
+    "macro_f1": "Macro-F1",
+    "ece_before": "Calibration error (ECE) before temperature scaling",
+    "ece_after": "Calibration error (ECE) after temperature scaling",
+    "recall_at_1": "Recall at 1",
+    "mrr": "Mean reciprocal rank",
+}
+
+
+def card(manifest: Manifest) -> bytes:
+    """MODEL_CARD.md."""
+    parts = (_head, _use, _data, _figures, _limits, _origin)
+    return ("\n\n".join("\n".join(part(manifest)) for part in parts) + "\n").encode()
+
+
+def _head(manifest: Manifest) -> Iterator[str]:
+    yield f"# {manifest.name}"
+    if description := _recipe(manifest).get("description"):
+        yield ""
+        yield str(description)
+
+
+def _use(manifest: Manifest) -> Iterator[str]:
+    yield "## Use"
+    for head in manifest.heads:
+        if isinstance(head, ClassifyHead):
+            yield f"- `POST /classify`, head `{head.name}`: one of {len(head.labels)} labels, with a probability."
+            if head.out_of_scope:
+                yield f"  A text whose best probability is under {head.out_of_scope.threshold:g} is out of scope."
+        else:
+            length = "length 1" if head.normalize else "their own length"
+            yield f"- `POST /embed`, head `{head.name}`: vectors of {head.dimensions} numbers, by default of {length}."
+    yield f"- It reads {manifest.max_tokens} tokens of a text, special tokens included; pooling: {manifest.pooling}."
+    if manifest.prompts:
+        yield f"- Prompts: {', '.join(f'`{name}`' for name in manifest.prompts)}."
+    yield f"- Vectors may share an index with those of other bundles of space `{manifest.space}`, and of no other."
+
+
+def _data(manifest: Manifest) -> Iterator[str]:
+    yield "## Data"
+    if not _is_trained(manifest):
+        yield f"Nothing was trained here: the weights are those of `{manifest.trunk.source}`, unchanged, and so is what"
+        yield "their publisher says about the data they were trained on."
+        return
+    yield str(manifest.training.get("origin") or "The recipe does not say who made the data.")
+    yield ""
+    counts = cast("Mapping[str, Mapping[str, int]]", manifest.training["counts"])
+    for split, count in counts.items():
+        yield f"- {split}: {count['used']:,} rows used of {count['rows_in']:,} ({count['deduplicated']:,} deduplicated)"
+
+
+def _figures(manifest: Manifest) -> Iterator[str]:
+    yield "## Figures on the test split"
+    found = {name: manifest.metrics[name] for name in FIGURES if name in manifest.metrics}
+    if not found:
+        yield "None: this bundle was made without data of its own."
+        return
+    yield "| | this model |" + "".join(f" {BASELINES.get(name, name)} |" for name in _baselines(manifest))
+    yield "|---|---|" + "---|" * len(_baselines(manifest))
+    for name, value in found.items():
+        others = (one.get(name) for one in _baselines(manifest).values())
+        yield f"| {FIGURES[name]} | {_number(value)} |" + "".join(f" {_number(other)} |" for other in others)
+    if probes := cast("Mapping[str, Any]", manifest.metrics.get("probes") or {}):
+        yield ""
+        yield f"On {probes['rows']} sentences written apart from the data: accuracy {_number(probes['accuracy'])}."
+
+
+def _limits(manifest: Manifest) -> Iterator[str]:
+    yield "## Limits"
+    if _is_trained(manifest):
+        yield "- The figures hold for texts like those of the test split; measure on your own before you rely on them."
+    if any(isinstance(head, ClassifyHead) for head in manifest.heads):
+        yield "- It always prefers some label: texts of another kind get one too, often with a low probability."
+    yield "- Longer texts are refused, or cut where the request says so; what is cut away has no influence."
+    yield "- It has the biases of its data and of the encoder under it; it is no ground for decisions about people."
+
+
+def _origin(manifest: Manifest) -> Iterator[str]:
+    yield "## Origin"
+    parity = next(iter(manifest.parity.values()))
+    trunk = manifest.trunk
+    yield f"- Encoder: {trunk.architecture} from `{trunk.source}`; sha256 of the weights `{trunk.sha256}`"
+    yield f"- Exported by {manifest.training['exporter']}; made {manifest.created}"
+    yield (
+        f"- Against the torch model over {parity.rows} rows: vectors within {parity.vector_max_abs_diff:.1e}"
+        + (f", logits within {parity.logits_max_abs_diff:.1e}" if parity.logits_max_abs_diff is not None else "")
+    )
+    yield "- Recipe, seed, data digests and library versions: `manifest.json`"
+
+
+def _recipe(manifest: Manifest) -> Mapping[str, object]:
+    return cast("Mapping[str, object]", manifest.training["recipe"])
+
+
+def _is_trained(manifest: Manifest) -> bool:
+    return "counts" in manifest.training
+
+
+def _baselines(manifest: Manifest) -> Mapping[str, Mapping[str, object]]:
+    return cast("Mapping[str, Mapping[str, object]]", manifest.metrics.get("baselines") or {})
+
+
+def _number(value: object) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else "–" if value is None else str(value)

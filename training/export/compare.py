@@ -1,0 +1,89 @@
+"""How far may two answers to the same rows differ?
+
+Pure comparisons with the gate's limits; each raises on the first broken rule and gives back the largest difference.
+Measured on a 6-layer encoder in fp32: 4e-7 for unit vectors, 5e-6 for logits. 1e-5 and 1e-4 leave room for larger
+encoders and none for another model. B rows, D dimensions, C labels.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.bundle.manifest import EMBEDDING_OUTPUT
+from app.bundle.scoring import unit
+from training.errors import GateError
+
+Floats = NDArray[np.float32]
+Outputs = Mapping[str, Floats]
+
+VECTOR_LIMIT = 1e-5  # of any value of two unit vectors
+NORM_LIMIT = 1e-4  # of two norms, relative: a graph that normalises by itself differs here and nowhere else
+LOGIT_LIMIT = 1e-4
+CLEAR_MARGIN = 1e-4  # two logits closer than this may change places
+
+
+def check_shapes(want: Outputs, got: Outputs, where: str) -> None:
+    """The same outputs with the same shapes (else G01)."""
+    if list(want) != list(got):
+        raise GateError("G01-shapes", f"{where}: the graph gives {list(got)}, the model {list(want)}")
+    for name in want:
+        if want[name].shape != got[name].shape:
+            raise GateError("G01-shapes", f"{where}: {name} has shape {got[name].shape}, not {want[name].shape}")
+
+
+def check_finite(outputs: Outputs, where: str, whose: str) -> None:
+    """Numbers only (else G02)."""
+    for name, rows_BD in outputs.items():
+        bad = np.flatnonzero(~np.isfinite(rows_BD).all(axis=1))
+        if bad.size:
+            raise GateError("G02-finite", f"{where}: {name} of the {whose} is not finite in row {int(bad[0])}")
+
+
+def vector_difference(want: Outputs, got: Outputs, where: str, *, rule: str = "G04-vectors") -> float:
+    """The largest difference of any value of the unit vectors; the norms are held as well.
+
+    Raises:
+        GateError: over the limits.
+    """
+    a_BD, b_BD = want[EMBEDDING_OUTPUT], got[EMBEDDING_OUTPUT]
+    a_B, b_B = np.linalg.norm(a_BD, axis=1), np.linalg.norm(b_BD, axis=1)
+    _hold(np.abs(a_B - b_B) / np.maximum(a_B, 1e-6), NORM_LIMIT, rule, f"{where}: norms of the vectors")
+    return _hold(np.abs(unit(a_BD) - unit(b_BD)).max(axis=1), VECTOR_LIMIT, rule, f"{where}: unit vectors")
+
+
+def logits_difference(want: Outputs, got: Outputs, where: str, *, rule: str = "G05-logits") -> float | None:
+    """The largest difference of any logit; None for a model without classifier heads.
+
+    Raises:
+        GateError: over the limit.
+    """
+    names = [name for name in want if name != EMBEDDING_OUTPUT]
+    if not names:
+        return None
+    return max(_hold(np.abs(want[n] - got[n]).max(axis=1), LOGIT_LIMIT, rule, f"{where}: {n}") for n in names)
+
+
+def check_labels(want: Outputs, got: Outputs, outputs: Sequence[str], where: str) -> None:
+    """The same best label in every row whose two best logits are further apart than `CLEAR_MARGIN` (else G06)."""
+    for name in outputs:
+        clear_B = margins(want[name]) > CLEAR_MARGIN
+        changed = np.flatnonzero(clear_B & (want[name].argmax(axis=1) != got[name].argmax(axis=1)))
+        if changed.size:
+            raise GateError("G06-labels", f"{where}: {name}: row {int(changed[0])} has another label")
+
+
+def margins(logits_BC: Floats) -> Floats:
+    """The distance of the two best values of each row; infinite for a single label."""
+    if logits_BC.shape[1] < 2:
+        return np.full(len(logits_BC), np.inf, np.float32)
+    best_B2 = np.sort(logits_BC, axis=1)[:, -2:]
+    margin_B: Floats = best_B2[:, 1] - best_B2[:, 0]
+    return margin_B
+
+
+def _hold(difference_B: Floats, limit: float, rule: str, what: str) -> float:
+    row = int(difference_B.argmax())
+    if not difference_B[row] <= limit:
+        raise GateError(rule, f"{what} differ by {difference_B[row]:.1e} in row {row}; the limit is {limit:.0e}")
+    return float(difference_B[row])

@@ -1,0 +1,201 @@
+"""What does a manifest say of a model that was just exported?
+
+Facts only, each from the object that knows it: weights and pooling from the model, labels from the data, figures from
+the run, differences from the gate. B rows of a batch, D dimensions, C labels.
+"""
+
+import hashlib
+import json
+import platform
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+
+from app.bundle.manifest import (
+    EMBEDDING_OUTPUT,
+    FORMAT,
+    BundleFile,
+    ClassifyHead,
+    EmbedHead,
+    Golden,
+    Json,
+    Manifest,
+    OutOfScope,
+    Parity,
+    Tensor,
+    Trunk,
+)
+from training.data.collate import encode
+from training.data.rows import Row, Splits
+from training.export.onnx import AXES, INPUTS, ExportedGraph
+from training.modeling import LoadedEncoder, Model, logits_name
+from training.recipe import EmbedTask, Recipe
+
+MODEL_FILE = "model.fp32.onnx"
+TRUNK_HEAD = "embedding"  # the vector that every classifier offers beside its labels
+LIBRARIES = ("encodery", "numpy", "onnx", "onnxruntime", "onnxscript", "tokenizers", "torch", "transformers")
+LENGTH_BUCKETS = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)  # tokens, upper ends
+
+Head = EmbedHead | ClassifyHead
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A model that is ready to leave torch, and all that is known of it. `splits` is None for an import."""
+
+    recipe: Recipe
+    model: Model
+    loaded: LoadedEncoder
+    temperature: float
+    metrics: Json
+    report: Mapping[str, bytes]
+    splits: Splits | None
+
+    @property
+    def labels(self) -> list[str]:
+        """In the order of the logits."""
+        return self.splits.labels if self.splits else []
+
+
+def heads_of(finished: Finished) -> list[Head]:
+    """The primary head first; a classifier also offers the vector under its labels."""
+    task, hidden = finished.recipe.head, finished.loaded.encoder.hidden
+    if isinstance(task, EmbedTask):
+        return [EmbedHead(name=task.name, output=EMBEDDING_OUTPUT, dimensions=hidden, normalize=task.normalize)]
+    scope = OutOfScope(score="max_probability", threshold=task.out_of_scope) if task.out_of_scope is not None else None
+    classifier = ClassifyHead(
+        name=task.name,
+        output=logits_name(task.name),
+        problem_type="single_label",
+        labels=finished.labels,
+        temperature=finished.temperature,
+        out_of_scope=scope,
+    )
+    normalize = finished.loaded.normalize
+    return [
+        classifier,
+        EmbedHead(name=TRUNK_HEAD, output=EMBEDDING_OUTPUT, dimensions=hidden, normalize=normalize),
+    ]
+
+
+def describe(
+    finished: Finished,
+    *,
+    version: int,
+    files: list[BundleFile],
+    graph: ExportedGraph,
+    parity: Parity,
+    tokenizer: bytes,
+    golden_rows: int,
+) -> Manifest:
+    """The manifest of one version."""
+    loaded, recipe = finished.loaded, finished.recipe
+    trunk = Trunk(
+        architecture=loaded.architecture,
+        source=loaded.source,
+        sha256=weights_digest(loaded.encoder.trunk),
+        hidden=loaded.encoder.hidden,
+    )
+    return Manifest(
+        format=FORMAT,
+        name=recipe.name,
+        version=version,
+        created=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        modality="text",
+        trunk=trunk,
+        heads=heads_of(finished),
+        pooling=loaded.pooling,
+        max_tokens=loaded.max_tokens,
+        pad_id=loaded.pad_id,
+        prompts=loaded.prompts,
+        space=space(trunk, loaded.pooling, tokenizer),
+        inputs=[Tensor(name=name, dtype="int64", axes=list(AXES)) for name in INPUTS],
+        outputs=_outputs(finished.model, loaded.encoder.hidden, len(finished.labels)),
+        files=files,
+        golden=Golden(rows=golden_rows),
+        parity={MODEL_FILE: parity},
+        fused_ops={MODEL_FILE: dict(graph.fused_ops)},
+        metrics=finished.metrics,
+        reference=_reference(finished),
+        training=_training(finished, graph),
+    )
+
+
+def space(trunk: Trunk, pooling: str, tokenizer: bytes) -> str:
+    """The fingerprint of the vector space: what decides which vector a text gets, up to its length.
+
+    Weights, pooling and tokenizer do. Heads, prompts, the limit of tokens and whether vectors are normalised do not:
+    two bundles that differ only in those may be mixed in one index.
+    """
+    parts = (trunk.architecture, trunk.sha256, pooling, hashlib.sha256(tokenizer).hexdigest())
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def weights_digest(trunk: torch.nn.Module) -> str:
+    """The sha256 of every weight with its name, type and shape, in the order of the names."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(trunk.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _outputs(model: Model, hidden: int, labels: int) -> list[Tensor]:
+    widths = {EMBEDDING_OUTPUT: hidden} | dict.fromkeys(model.heads, labels)
+    return [Tensor(name=name, dtype="float32", axes=["batch", width]) for name, width in widths.items()]
+
+
+def _reference(finished: Finished) -> Json:
+    """What the training texts look like, so that other traffic can be told from it. Empty for an import."""
+    if finished.splits is None:
+        return {}
+    rows, loaded = finished.splits.train, finished.loaded
+    lengths_N = np.array([len(ids) for ids in encode(loaded.tokenizer, [r.text for r in rows], loaded.max_tokens)])
+    edges = [edge for edge in LENGTH_BUCKETS if edge < loaded.max_tokens] + [loaded.max_tokens]
+    counts, _ = np.histogram(lengths_N, bins=[0, *(edge + 0.5 for edge in edges)])
+    reference: Json = {
+        "rows": len(rows),
+        "tokens_mean": round(float(lengths_N.mean()), 2),
+        "tokens_histogram": {f"<={edge}": int(count) for edge, count in zip(edges, counts, strict=True)},
+        "unknown_token_share": unknown_share(loaded.tokenizer, rows, loaded.max_tokens),
+    }
+    if finished.labels:
+        by_label = Counter(row.label for row in rows)
+        reference["label_shares"] = {label: round(by_label[label] / len(rows), 6) for label in finished.labels}
+    return reference
+
+
+def unknown_share(tokenizer: Tokenizer, rows: Sequence[Row], max_tokens: int) -> float:
+    """The share of tokens that stand for "not in the vocabulary"; 0 for tokenizers that know every byte."""
+    model = json.loads(tokenizer.to_str())["model"]
+    unknown = tokenizer.token_to_id(model["unk_token"]) if model.get("unk_token") else model.get("unk_id")
+    ids = [token for row in encode(tokenizer, [r.text for r in rows], max_tokens) for token in row]
+    return round(sum(token == unknown for token in ids) / max(len(ids), 1), 6)
+
+
+def _training(finished: Finished, graph: ExportedGraph) -> Json:
+    recipe, splits = finished.recipe, finished.splits
+    facts: Json = {
+        "recipe": recipe.model_dump(mode="json", exclude_none=True),
+        "seed": recipe.seed,
+        "exporter": graph.exporter,
+        "versions": {"python": platform.python_version()} | {name: _version(name) for name in LIBRARIES},
+    }
+    if splits is not None:
+        facts["origin"] = splits.origin
+        facts["data"] = splits.digests
+        facts["counts"] = {split: asdict(counts) for split, counts in splits.counts.items()}
+    return facts
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"  # run from a source tree

@@ -1,0 +1,111 @@
+"""Which texts go with a bundle, and what does the model answer to them?
+
+The texts are chosen to hurt: nothing at all, blanks, one letter, words longer than any token, scripts that the
+vocabulary may not know, signs that take two code units, text that looks like a special token, text longer than the
+model takes. The outputs are the torch model's own, float32, from the source's tokenizer: a device that gives them
+serves what was trained.
+"""
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from app.bundle.manifest import ClassifyHead, EmbedHead
+from training.evaluate import predict
+from training.modeling.model import Model
+
+Floats = NDArray[np.float32]
+Head = EmbedHead | ClassifyHead
+
+TRAINING_TEXTS = 32  # of the model's own domain, beside the hard ones
+
+SHORT_TEXTS: Sequence[str] = (
+    "",
+    " ",
+    "\t\n\r ",
+    "a",
+    "Z",
+    "7",
+    ".",
+    "?!",
+    "hello",
+    "Hello, world!",
+    "turn on the kitchen lights",
+    "The quick brown fox jumps over the lazy dog.",
+    "TURN EVERYTHING OFF NOW",
+    "e-mail: someone@example.org, https://example.org/a?b=c&d=%20#e",
+    "1,234,567.89 € + 15 % = ½ × π²",
+    "def f(x: int) -> int:\n    return x << 2  # code",
+    '{"key": ["value", null, true], "n": -1.5e-3}',
+    "naïve café, jalapeño, Ångström, façade, Straße",
+    "cafe\u0301 and caf\u00e9 are the same to a reader",  # combined and precomposed
+    "Wie spät ist es in München, und regnet es morgen?",
+    "¿Dónde está la biblioteca más cercana?",
+    "Où se trouve l’œuvre d’art ? « Ici », répondit-il.",
+    "Сколько времени займёт дорога до вокзала?",
+    "Πόση ώρα θέλει για να φτάσουμε;",
+    "今天天气怎么样？我想去公园散步。",
+    "明日の東京の天気を教えてください。",
+    "내일 아침 일곱 시에 깨워 주세요",
+    "ما هو الطقس غدا في القاهرة؟",
+    "מה השעה עכשיו בתל אביב?",
+    "कल दिल्ली में मौसम कैसा रहेगा?",
+    "พรุ่งนี้ฝนจะตกไหม",
+    "👍",
+    "👩‍👩‍👧‍👦 love 🇩🇪 and ❤️‍🔥 but not 😢",
+    "zero\u200bwidth and soft\u00adhyphen and \u202eright to left\u202c",
+    "line one\u2028line two\u0085line three",
+    "control \x01\x02 characters \x7f",
+    "[CLS] [SEP] [PAD] [MASK] [UNK] <s> </s> <pad>",
+    "a" * 300,
+    "abcdefghij" * 30,
+    "ha " * 120,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Golden:
+    """The raw texts and, by output name, the torch model's outputs [B, D]."""
+
+    texts: list[str]
+    outputs: Mapping[str, Floats]
+
+
+def hard_texts(max_tokens: int) -> list[str]:
+    """The short texts, and one that is over-long for the model."""
+    return [*SHORT_TEXTS, "word, " * max_tokens]
+
+
+def record(
+    model: Model, tokenizer: Tokenizer, *, training_texts: Sequence[str] = (), max_tokens: int, pad_id: int
+) -> Golden:
+    """The hard texts, some of the training texts spread over all of them, and the outputs for both."""
+    step = max(1, len(training_texts) // TRAINING_TEXTS)
+    texts = list(dict.fromkeys([*hard_texts(max_tokens), *training_texts[::step][:TRAINING_TEXTS]]))
+    return Golden(texts, predict(model, tokenizer, texts, max_tokens=max_tokens, pad_id=pad_id))
+
+
+def as_files(golden: Golden, heads: Sequence[Head]) -> tuple[bytes, bytes]:
+    """`golden.jsonl` and `golden.npz`. Lines are ASCII, so that nothing in a text can end one."""
+    names = [_label_names(head, golden.outputs[head.output]) for head in _single_label(heads)]
+    keys = [head.name for head in _single_label(heads)]
+    lines = []
+    for row, text in enumerate(golden.texts):
+        labels = {key: column[row] for key, column in zip(keys, names, strict=True)}
+        lines.append(json.dumps({"text": text} | ({"labels": labels} if labels else {})))
+    archive = io.BytesIO()
+    np.savez_compressed(archive, **golden.outputs)  # type: ignore[arg-type]  # names never clash with its options
+    return ("\n".join(lines) + "\n").encode("ascii"), archive.getvalue()
+
+
+def _single_label(heads: Sequence[Head]) -> list[ClassifyHead]:
+    return [head for head in heads if isinstance(head, ClassifyHead) and head.problem_type == "single_label"]
+
+
+def _label_names(head: ClassifyHead, logits_BC: Floats) -> list[str]:
+    return [head.labels[index] for index in logits_BC.argmax(axis=1)]

@@ -1,0 +1,95 @@
+"""How does a finished model become a served one? Export → gate → golden rows → manifest and card → write."""
+
+from functools import partial
+from pathlib import Path
+
+from app.bundle.errors import BundleError
+from app.bundle.manifest import Json, Parity
+from training.errors import GateError
+from training.export import golden
+from training.export.bundle import NewFile, write_bundle
+from training.export.card import card
+from training.export.describe import MODEL_FILE, Finished, describe, heads_of
+from training.export.exam import make_exam
+from training.export.onnx import ExportedGraph, candidates
+from training.export.parity import Reference, Shipped, check_parity
+from training.progress import Progress
+
+CARD_FILE = "MODEL_CARD.md"
+
+
+def publish(finished: Finished, store: Path, *, progress: Progress) -> Path:
+    """The folder of the new version, which is current from now on.
+
+    Raises:
+        GateError: no way of exporting the model passed the gate; nothing was published.
+        BundleError: what would be published breaks the format.
+    """
+    loaded = finished.loaded
+    tokenizer = loaded.tokenizer.to_str().encode()
+    graph, parity = _export(finished, tokenizer, progress)
+    with progress.step("recording golden rows"):
+        texts = [row.text for row in finished.splits.train] if finished.splits else []
+        recorded = golden.record(
+            finished.model, loaded.tokenizer, training_texts=texts, max_tokens=loaded.max_tokens, pad_id=loaded.pad_id
+        )
+    inputs, outputs = golden.as_files(recorded, heads_of(finished))
+    files = [
+        NewFile(MODEL_FILE, "model", graph.data, precision="fp32"),
+        NewFile("tokenizer.json", "tokenizer", tokenizer),
+        NewFile("golden.jsonl", "golden-inputs", inputs),
+        NewFile("golden.npz", "golden-outputs", outputs),
+        *(NewFile(path, "report", data) for path, data in sorted(finished.report.items())),
+    ]
+    manifest_of = partial(
+        describe,
+        finished,
+        graph=graph,
+        parity=parity,
+        tokenizer=tokenizer,
+        golden_rows=len(recorded.texts),
+    )
+    draft = manifest_of(version=1, files=[file.described() for file in files])  # the card names no version
+    files.append(NewFile(CARD_FILE, "card", card(draft)))
+    with progress.step("writing the bundle"):
+        folder = write_bundle(
+            store, finished.recipe.name, files, lambda v, described: manifest_of(version=v, files=described)
+        )
+    return folder
+
+
+def _export(finished: Finished, tokenizer: bytes, progress: Progress) -> tuple[ExportedGraph, Parity]:
+    """The first graph that passes the gate; the refusal of the first one when none does."""
+    loaded = finished.loaded
+    heads = heads_of(finished)
+    reference = Reference(finished.model, loaded.tokenizer, loaded.max_tokens, loaded.pad_id)
+    exam = make_exam(heads[0], finished.splits.test if finished.splits else [])
+    expected = _figure(finished.metrics, exam.metric) if exam else None
+    refusals: list[GateError | BundleError] = []
+    ways = candidates(finished.model, max_tokens=loaded.max_tokens)
+    while True:
+        with progress.step("exporting the graph"):
+            graph = next(ways, None)
+        if graph is None:
+            raise refusals[0]
+        try:
+            with progress.step("the gate: ONNX Runtime against torch"):
+                shipped = Shipped(graph.data, tokenizer, heads)
+                parity = check_parity(reference, shipped, exam=exam, expected=expected)
+        except (GateError, BundleError) as error:
+            refusals.append(error)
+            progress.say(f"refused ({graph.exporter}): {error}")
+        else:
+            progress.say(_line(graph, parity))
+            return graph, parity
+
+
+def _figure(metrics: Json, name: str) -> float | None:
+    value = metrics.get(name)
+    return value if isinstance(value, float) else None
+
+
+def _line(graph: ExportedGraph, parity: Parity) -> str:
+    fused = ", ".join(f"{count} {name}" for name, count in graph.fused_ops.items()) or "nothing"
+    logits = f", logits {parity.logits_max_abs_diff:.1e}" if parity.logits_max_abs_diff is not None else ""
+    return f"passed ({graph.exporter}; fused: {fused}): vectors within {parity.vector_max_abs_diff:.1e}{logits}"

@@ -1,0 +1,93 @@
+"""How good is a bundle, and are these data sound? Nothing is trained here and nothing is written.
+
+A bundle is judged by what callers get: its own tokenizer.json and graph in ONNX Runtime, labels by its manifest.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from app.bundle.manifest import Manifest
+from app.bundle.store import bundle_dir, current
+from app.bundle.tokenizer import load_tokenizer
+from app.bundle.verify import verify
+from training.data import Splits
+from training.data.collate import encode
+from training.data.sources import load_files
+from training.errors import TrainingError
+from training.export.exam import make_exam
+from training.export.parity import GraphRunner
+from training.progress import Progress
+from training.recipe import Columns, FileData
+from training.recipe_file import load_recipe
+from training.run import load_data, store_of
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a bundle reached on test rows. `reported` is what its manifest says, `baselines` that of simpler models."""
+
+    model: str
+    metric: str
+    value: float
+    rows: int
+    reported: float | None
+    baselines: Mapping[str, float]
+
+    def __str__(self) -> str:
+        lines = [f"{self.model}: {self.metric} {self.value:.4f} on {self.rows:,} test rows, through the exported graph"]
+        if self.reported is not None and self.reported != self.value:
+            lines.append(
+                f"  its report says {self.reported:.4f}: other data, or another split, than it was trained with"
+            )
+        lines += [f"  {name.replace('_', ' ')}: {value:.4f}" for name, value in self.baselines.items()]
+        return "\n".join(lines)
+
+
+def evaluate(path: Path, *, models: Path, progress: Progress) -> Verdict:
+    """The current bundle of the recipe in `path` on the recipe's test split.
+
+    Raises:
+        TrainingError: the recipe has no data or no test rows. BundleError: there is no sound bundle.
+    """
+    recipe = load_recipe(path)
+    if recipe.data is None:
+        raise TrainingError(f"{recipe.name} has no [data], so there is nothing to evaluate it on")
+    store = store_of(models)
+    bundle = verify(bundle_dir(store, recipe.name, current(store, recipe.name)))
+    manifest = bundle.manifest
+    model_file = manifest.model_file("fp32")
+    assert model_file is not None  # the manifest's own validator guarantees it
+    exam = make_exam(manifest.heads[0], load_data(recipe, path.parent, progress).test)
+    if exam is None:
+        raise TrainingError(f"{recipe.name} has no test rows")
+    tokenizer = load_tokenizer(bundle.read(manifest.file("tokenizer")))
+    runner = GraphRunner(bundle.read(model_file), manifest.pad_id)
+    with progress.step(f"judging {manifest.name}@{manifest.version}"):
+        outputs = runner.run_sorted(encode(tokenizer, exam.texts, manifest.max_tokens), "the test split")
+    value, _unsure = exam.judge(outputs)
+    return _verdict(manifest, exam.metric, value, exam.rows)
+
+
+def validate_file(path: Path, *, task: Literal["classify", "embed"], columns: Mapping[str, str]) -> Splits:
+    """The rows of one data file, every one of them checked.
+
+    Raises:
+        DataError: with every problem of the file.
+    """
+    data = FileData(source="files", train=path.name, columns=Columns.model_validate(dict(columns)))
+    return load_files(data, path.parent, task)
+
+
+def _verdict(manifest: Manifest, metric: str, value: float, rows: int) -> Verdict:
+    reported = manifest.metrics.get(metric)
+    simpler = cast("Mapping[str, Mapping[str, Any]]", manifest.metrics.get("baselines") or {})
+    return Verdict(
+        model=f"{manifest.name}@{manifest.version}",
+        metric=metric,
+        value=value,
+        rows=rows,
+        reported=reported if isinstance(reported, float) else None,
+        baselines={name: figures[metric] for name, figures in simpler.items() if metric in figures},
+    )

@@ -1,0 +1,105 @@
+"""How good are the answers?
+
+Plain functions on arrays. N rows, C labels, D dimensions; labels are numbers 0 … C-1.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+ECE_BINS = 15  # as in arXiv:1706.04599
+
+
+@dataclass(frozen=True, slots=True)
+class ClassFigures:
+    """One label: precision, recall and F1 are 0 where they have no denominator; `support` is its number of rows."""
+
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """Answers of like confidence: how many, how sure they were on average, how many of them were right."""
+
+    rows: int
+    confidence: float
+    accuracy: float
+
+
+def accuracy(targets_N: Ints, predicted_N: Ints) -> float:
+    """The share of right answers."""
+    return float(np.mean(targets_N == predicted_N))
+
+
+def confusion_matrix(targets_N: Ints, predicted_N: Ints, labels: int) -> Ints:
+    """Rows [C, C] of right labels, columns of predicted ones."""
+    matrix_CC = np.zeros((labels, labels), np.int64)
+    np.add.at(matrix_CC, (targets_N, predicted_N), 1)
+    return matrix_CC
+
+
+def class_figures(matrix_CC: Ints) -> list[ClassFigures]:
+    """The figures of each label, from the confusion matrix."""
+    figures = []
+    for index in range(len(matrix_CC)):
+        hits, predicted, support = matrix_CC[index, index], matrix_CC[:, index].sum(), matrix_CC[index].sum()
+        figures.append(
+            ClassFigures(
+                precision=float(hits / predicted) if predicted else 0.0,
+                recall=float(hits / support) if support else 0.0,
+                f1=float(2 * hits / (predicted + support)) if predicted + support else 0.0,
+                support=int(support),
+            )
+        )
+    return figures
+
+
+def macro_f1(figures: list[ClassFigures]) -> float:
+    """Mean F1 over the labels that stand in the split: a label without rows there cannot be judged."""
+    judged = [figure.f1 for figure in figures if figure.support]
+    return float(np.mean(judged)) if judged else 0.0
+
+
+def reliability(probs_NC: Floats, targets_N: Ints, bins: int = ECE_BINS) -> list[Bin]:
+    """Bins of equal width over the best probability; empty bins have zeros."""
+    confidence_N = probs_NC.max(axis=1).astype(np.float64)
+    right_N = probs_NC.argmax(axis=1) == targets_N
+    place_N = np.clip(np.ceil(confidence_N * bins).astype(int) - 1, 0, bins - 1)
+    filled = []
+    for place in range(bins):
+        inside_N = place_N == place
+        rows = int(inside_N.sum())
+        filled.append(
+            Bin(rows, float(confidence_N[inside_N].mean()), float(right_N[inside_N].mean())) if rows else Bin(0, 0, 0)
+        )
+    return filled
+
+
+def expected_calibration_error(bins: list[Bin]) -> float:
+    """Mean distance of confidence and accuracy, weighted by rows (arXiv:1706.04599 §2)."""
+    rows = sum(one.rows for one in bins)
+    return sum(one.rows * abs(one.confidence - one.accuracy) for one in bins) / rows if rows else 0.0
+
+
+def retrieval_ranks(queries_ND: Floats, candidates_ND: Floats, texts: list[str]) -> Ints:
+    """The rank of each query's own candidate among all, by cosine; 1 is first.
+
+    Args:
+        queries_ND: unit vectors.
+        candidates_ND: unit vectors; row i answers query i.
+        texts: what stands behind each candidate. A candidate with the text of the right one is no rival; one with
+            an equal score is, so that constant vectors earn nothing.
+    """
+    ids_N = np.unique(np.array(texts, dtype=object), return_inverse=True)[1]
+    _, first = np.unique(ids_N, return_index=True)  # each text competes once
+    ranks = np.empty(len(texts), np.int64)
+    for row, query_D in enumerate(queries_ND):
+        scores = candidates_ND[first] @ query_D
+        ranks[row] = int((scores >= scores[ids_N[row]]).sum())  # itself included: 1 when it beats all others
+    return ranks

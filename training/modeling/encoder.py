@@ -1,0 +1,167 @@
+"""How does a pretrained encoder become a module that takes ids and a mask and gives one vector a text?
+
+Any BERT-family model of transformers. The tokenizer neither pads nor truncates: both are done where they can be seen
+(training/data/collate.py). B rows of a batch, T padded tokens, D hidden size.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+from tokenizers import Tokenizer, normalizers
+from torch import nn
+from transformers import AutoModel, AutoTokenizer, PreTrainedModel
+from transformers.utils import logging as transformers_logging
+
+from app.bundle.manifest import Pooling
+from training.errors import TrainingError
+from training.modeling.pooling import pool
+from training.modeling.settings import SourceSettings, read_settings
+from training.modeling.source import find_source
+from training.recipe import EncoderTable
+
+Attention = Literal["sdpa", "eager"]
+
+
+class Encoder(nn.Module):
+    """A transformers model that ends in the pooled, unnormalised vector.
+
+    Args:
+        trunk: the model under the pooling; its own pooler, if any, is taken out, since nothing reads it.
+        pooling: how token states become one vector.
+    """
+
+    def __init__(self, trunk: PreTrainedModel, pooling: Pooling) -> None:
+        super().__init__()
+        if getattr(trunk, "pooler", None) is not None:
+            cast(Any, trunk).pooler = None
+        self.trunk = trunk
+        self.pooling: Pooling = pooling
+        self.hidden = int(trunk.config.hidden_size)
+        self.takes_types = getattr(trunk.config, "type_vocab_size", 0) > 0
+
+    def forward(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
+        """The vector [B, D] of each row, float32. `mask_BT` is 1 for text, 0 for padding."""
+        types = {"token_type_ids": torch.zeros_like(ids_BT)} if self.takes_types else {}
+        states = self.trunk(input_ids=ids_BT, attention_mask=mask_BT, return_dict=True, **types)
+        return pool(states.last_hidden_state, mask_BT, self.pooling)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedEncoder:
+    """An encoder with all that is needed to feed it. `architecture` is transformers' class name."""
+
+    encoder: Encoder
+    tokenizer: Tokenizer
+    max_tokens: int
+    pad_id: int
+    pooling: Pooling
+    normalize: bool
+    prompts: dict[str, str]
+    architecture: str
+    source: str
+
+
+def load_encoder(table: EncoderTable, *, attention: Attention = "sdpa") -> LoadedEncoder:
+    """The encoder a recipe names, in evaluation mode, float32, on the CPU.
+
+    Raises:
+        TrainingError: the source is missing, is not what the recipe says, or needs what is not built.
+    """
+    folder = find_source(table)
+    settings = read_settings(folder, pooling=table.pooling)
+    trunk = _load_trunk(folder, attention)
+    tokenizer = _load_tokenizer(folder, settings)
+    pooling = settings.pooling or "mean"
+    return LoadedEncoder(
+        encoder=Encoder(trunk, pooling).eval(),
+        tokenizer=tokenizer,
+        max_tokens=_max_tokens(table.max_tokens, settings.max_tokens, _positions(trunk)),
+        pad_id=_pad_id(trunk, tokenizer, settings),
+        pooling=pooling,
+        normalize=settings.normalize,
+        prompts=settings.prompts,
+        architecture=type(trunk).__name__,
+        source=table.source,
+    )
+
+
+def _load_trunk(folder: Path, attention: Attention) -> PreTrainedModel:
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        trunk, report = AutoModel.from_pretrained(
+            folder,
+            dtype=torch.float32,
+            attn_implementation=attention,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise TrainingError(f"encoder.source: {folder} does not load: {str(error).splitlines()[0]}") from error
+    if trunk.config.is_encoder_decoder:
+        raise TrainingError(f"encoder.source: {type(trunk).__name__} has a decoder; only encoders can be served")
+    if missing := [name for name in report["missing_keys"] if not name.startswith("pooler.")]:
+        raise TrainingError(
+            f"encoder.source: {folder} lacks {len(missing)} weights of {type(trunk).__name__}, such as {missing[0]}; "
+            "they would be random"
+        )
+    return cast(PreTrainedModel, trunk)
+
+
+def _load_tokenizer(folder: Path, settings: SourceSettings) -> Tokenizer:
+    """The fast tokenizer, with padding and truncation taken out."""
+    path = folder / "tokenizer.json"
+    try:
+        if path.is_file():
+            tokenizer = Tokenizer.from_file(str(path))
+        else:
+            fast = AutoTokenizer.from_pretrained(folder, use_fast=True, trust_remote_code=False, local_files_only=True)
+            tokenizer = Tokenizer.from_str(fast.backend_tokenizer.to_str())
+    except Exception as error:  # tokenizers raises plain Exception; the conversion raises whatever its parts raise
+        raise TrainingError(
+            f"encoder.source: the tokenizer in {folder} does not load as a fast tokenizer: {error}"
+        ) from error
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    if settings.lowercase:
+        parts = [normalizers.Lowercase(), *([tokenizer.normalizer] if tokenizer.normalizer else [])]
+        tokenizer.normalizer = normalizers.Sequence(parts)
+    return tokenizer
+
+
+def _positions(trunk: PreTrainedModel) -> int | None:
+    """How many tokens the model has positions for; None where it says nothing.
+
+    RoBERTa and its kin count positions from padding_idx + 1 on, so the first rows of their table are never used.
+    """
+    for name, module in trunk.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
+            unused = 0 if module.padding_idx is None else module.padding_idx + 1
+            return module.num_embeddings - unused
+    return getattr(trunk.config, "max_position_embeddings", None)
+
+
+def _max_tokens(asked: int | None, said: int | None, positions: int | None) -> int:
+    """The recipe's limit, else the source's, else the positions; never more than the positions.
+
+    Raises:
+        TrainingError: the recipe asks for more than there is, or nobody says.
+    """
+    if asked is not None and positions is not None and asked > positions:
+        raise TrainingError(f"encoder.max_tokens: {asked} is more than the {positions} tokens the encoder can take")
+    limit = asked or said or positions
+    if limit is None:
+        raise TrainingError("encoder.max_tokens: the encoder does not say how many tokens it takes; set it")
+    return limit if positions is None else min(limit, positions)
+
+
+def _pad_id(trunk: PreTrainedModel, tokenizer: Tokenizer, settings: SourceSettings) -> int:
+    """The id of padding: the model's, else the tokenizer's, else 0 (the mask hides it anyway)."""
+    if trunk.config.pad_token_id is not None:
+        return int(trunk.config.pad_token_id)
+    found = tokenizer.token_to_id(settings.pad_token) if settings.pad_token is not None else None
+    return 0 if found is None else found

@@ -1,0 +1,43 @@
+"""What is trained, exported and compared? One encoder with its heads, outputs by name.
+
+The output names are the graph's. B rows of a batch, T padded tokens, D hidden size, C labels.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from app.bundle.manifest import EMBEDDING_OUTPUT
+from training.modeling.encoder import Encoder
+from training.modeling.heads import ClassifierHead
+
+
+def logits_name(head_name: str) -> str:
+    """The output that holds the logits of a head: a name that every runtime and file takes."""
+    return "logits_" + head_name.replace("-", "_").replace(".", "_")
+
+
+class Model(nn.Module):
+    """Encoder and classifier heads.
+
+    Args:
+        encoder: ends in the pooled, unnormalised vector.
+        heads: by head name; empty for a plain sentence embedder.
+
+    Raises:
+        ValueError: two head names give one output name.
+    """
+
+    def __init__(self, encoder: Encoder, heads: Mapping[str, ClassifierHead]) -> None:
+        super().__init__()
+        by_output = {logits_name(name): head for name, head in heads.items()}
+        if len(by_output) != len(heads):
+            raise ValueError(f"head names {sorted(heads)} do not give distinct outputs {sorted(by_output)}")
+        self.encoder = encoder
+        self.heads = nn.ModuleDict(by_output)  # by output name: a module's name may hold no dot
+
+    def forward(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> dict[str, torch.Tensor]:
+        """`sentence_embedding` [B, D] and, for each head, `logits_<head>` [B, C]."""
+        vector_BD: torch.Tensor = self.encoder(ids_BT, mask_BT)
+        return {EMBEDDING_OUTPUT: vector_BD} | {name: head(vector_BD) for name, head in self.heads.items()}

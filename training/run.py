@@ -1,0 +1,176 @@
+"""How does a recipe become a bundle?
+
+With data: load → fine-tune → publish. Without: load the encoder → publish. Bundles go to `<models>/store`, checkpoints
+to `<models>/runs/<recipe name>`.
+"""
+
+import json
+import os
+import re
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+
+from app.bundle.store import current, names
+from training.checkpoint import list_checkpoints
+from training.checkpoint import load as load_checkpoint
+from training.data import Row, Splits, describe, load
+from training.data.checks import BadValue, to_row
+from training.data.files import read
+from training.data.lines import FileFault
+from training.errors import DataError, RecipeError, TrainingError
+from training.export.describe import Finished
+from training.export.publish import publish
+from training.finetune import fine_tune
+from training.modeling import Model, load_encoder
+from training.progress import Progress
+from training.recipe import Columns, EmbedTask, EncoderTable, Recipe
+from training.recipe_file import load_recipe
+
+VARIABLE = re.compile(r"\$\{([^}]*)\}")
+
+
+def store_of(models: Path) -> Path:
+    """Where bundles lie."""
+    return models / "store"
+
+
+def train(path: Path, *, models: Path, progress: Progress, overrides: Sequence[str] = (), resume: bool = False) -> Path:
+    """The bundle of the recipe in `path`, made from its data, or from its encoder alone.
+
+    Raises:
+        TrainingError: recipe, data, training or gate; nothing was published. BundleError: the bundle's own rules.
+    """
+    recipe = load_recipe(path, overrides)
+    if recipe.data is None:
+        return _publish_encoder(recipe, models, progress)
+    splits = load_data(recipe, path.parent, progress)
+    runs = models / "runs" / recipe.name
+    probes = read_probes(recipe, path.parent)
+    tuned = fine_tune(recipe, splits, runs=runs, resume=resume, progress=progress, probes=probes)
+    finished = Finished(recipe, tuned.model, tuned.loaded, tuned.temperature, tuned.metrics, tuned.report, splits)
+    return publish(finished, store_of(models), progress=progress)
+
+
+def export(path: Path, *, models: Path, progress: Progress, overrides: Sequence[str] = ()) -> Path:
+    """The bundle of a run that is finished: its best weights are judged and exported, nothing is trained.
+
+    Raises:
+        TrainingError: there is no finished run of this recipe.
+    """
+    recipe = load_recipe(path, overrides)
+    if recipe.data is not None:
+        _check_finished(recipe, models / "runs" / recipe.name)
+    return train(path, models=models, progress=progress, overrides=overrides, resume=True)
+
+
+def import_encoder(source: str, *, models: Path, progress: Progress, name: str | None = None) -> Path:
+    """The bundle of a pretrained encoder as it is: a folder, a hub id or `package:NAME`."""
+    table = EncoderTable(source=source)
+    normalize = load_encoder(table).normalize
+    recipe = Recipe(
+        name=name or default_name(source),
+        description=f"{source}, unchanged.",
+        encoder=table,
+        head=EmbedTask(task="embed", normalize=normalize),
+    )
+    return _publish_encoder(recipe, models, progress)
+
+
+def build(folder: Path, *, models: Path, progress: Progress) -> None:
+    """A bundle for every recipe of `folder` whose name has no current version yet; one line each.
+
+    A recipe that needs a `${VARIABLE}` which is not set is skipped: its data are not here.
+    """
+    paths = sorted(folder.glob("*.toml"))
+    if not paths:
+        raise RecipeError(f"{folder} holds no recipes (*.toml)")
+    for path in paths:
+        if unset := unset_variables(path):
+            progress.say(f"{path.stem}: skipped; it needs {', '.join(unset)}, which is not set")
+            continue
+        name = load_recipe(path).name
+        if name in names(store_of(models)):
+            progress.say(f"{name}: version {current(store_of(models), name)} is there")
+            continue
+        progress.say(f"{name}: building from {path}")
+        progress.say(f"{name}: built {train(path, models=models, progress=progress)}")
+
+
+def load_data(recipe: Recipe, folder: Path, progress: Progress) -> Splits:
+    """The rows of a recipe, and a line on what became of them."""
+    with progress.step("reading the data"):
+        splits = load(recipe, folder)
+    for line in describe(splits):
+        progress.say(line)
+    return splits
+
+
+def read_probes(recipe: Recipe, folder: Path) -> list[Row]:
+    """The recipe's own sentences with labels, if it has any.
+
+    Raises:
+        DataError: with every problem of the file.
+    """
+    if recipe.probes is None:
+        return []
+    rows: list[Row] = []
+    problems: list[str] = []
+    try:
+        for record in read(folder / recipe.probes, ("text", "label")):
+            try:
+                rows.append(to_row(record, Columns(), "classify"))
+            except BadValue as bad:
+                problems.append(f"{record.where}: {bad}")
+    except FileFault as fault:
+        problems.append(str(fault))
+    if problems:
+        raise DataError(f"probes: {recipe.probes} has problems", problems)
+    return rows
+
+
+def unset_variables(path: Path) -> list[str]:
+    """The `${VARIABLES}` in the values of a recipe that the environment lacks."""
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError):
+        return []  # load_recipe says what is wrong
+    used = VARIABLE.findall(json.dumps(raw, default=str))
+    return sorted({f"${{{name}}}" for name in used if name not in os.environ})
+
+
+def default_name(source: str) -> str:
+    """A bundle's name from where its encoder comes from: the last part, in lower case.
+
+    Raises:
+        RecipeError: nothing of it can stand in a name.
+    """
+    last = source.removeprefix("package:").rstrip("/").rsplit("/", 1)[-1]
+    if Path(source).expanduser().is_dir():
+        last = Path(source).expanduser().resolve().name
+    name = re.sub(r"[^a-z0-9._-]+", "-", last.lower()).strip("-._")[:64]
+    if not name:
+        raise RecipeError(f"no name can be made of {source!r}; give one with --name")
+    return name
+
+
+def _publish_encoder(recipe: Recipe, models: Path, progress: Progress) -> Path:
+    with progress.step("loading the encoder"):
+        loaded = load_encoder(recipe.encoder)
+    finished = Finished(recipe, Model(loaded.encoder, {}).eval(), loaded, 1.0, {}, {}, None)
+    return publish(finished, store_of(models), progress=progress)
+
+
+def _check_finished(recipe: Recipe, runs: Path) -> None:
+    """The newest checkpoint stands at the end of the run (else the loop would go on training)."""
+    paths = list_checkpoints(runs)
+    if not paths:
+        raise TrainingError(f"{runs} has no checkpoints; run `python -m training train` first")
+    place = load_checkpoint(paths[0]).place
+    patience = recipe.budget.patience
+    is_tired = patience is not None and place.best_epoch is not None and place.epoch - place.best_epoch >= patience
+    if place.epoch < recipe.budget.epochs and not is_tired:
+        raise TrainingError(
+            f"the run in {runs} stopped in epoch {place.epoch + 1} of {recipe.budget.epochs}; "
+            "`python -m training train --resume` finishes and exports it"
+        )
