@@ -5,6 +5,7 @@ What one turn of the event loop sends leaves in one write; what arrives is cut i
 
 import asyncio
 from collections.abc import Callable
+from typing import cast
 
 from app.engine.frames import HEADER, FrameError, Kind, read_header
 
@@ -35,8 +36,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by asyncio."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's has the methods and not the base class
 
     def data_received(self, data: bytes) -> None:
         """Called by asyncio: hand on every complete frame; a malformed one ends the connection."""

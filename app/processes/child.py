@@ -8,6 +8,9 @@ import argparse
 import os
 import threading
 from dataclasses import dataclass
+from pathlib import Path
+
+from app.types import ModelKey
 
 ORPHAN_EXIT = 3
 REFUSED_EXIT = 78  # EX_CONFIG of sysexits.h: starting again would not help
@@ -40,12 +43,23 @@ class Child:
         os._exit(ORPHAN_EXIT)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def make_parser(prog: str) -> argparse.ArgumentParser:
     """The arguments that the supervisor gives to every child."""
+    parser = argparse.ArgumentParser(prog=prog)
     parser.add_argument("--lifeline", type=int, required=True)
     parser.add_argument("--notify", type=int, required=True)
+    parser.add_argument("--socket", type=Path, required=True, help="where the engine listens")
+    parser.add_argument("models", nargs="+", type=_model_key, metavar="NAME@VERSION")
+    return parser
 
 
-def from_arguments(arguments: argparse.Namespace) -> Child:
-    """The child that `add_arguments` describes."""
-    return Child(arguments.lifeline, arguments.notify)
+def begin(arguments: argparse.Namespace) -> Child:
+    """This process as a child, from here on watching its supervisor."""
+    child = Child(arguments.lifeline, arguments.notify)
+    child.watch_supervisor()
+    return child
+
+
+def _model_key(text: str) -> ModelKey:
+    name, version = text.rsplit("@", 1)
+    return ModelKey(name, int(version))

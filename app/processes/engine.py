@@ -5,13 +5,14 @@
 Disposable: it keeps no state that its supervisor could not give to the next one. Settings come from the environment.
 """
 
-import argparse
 import asyncio
 import gc
 import logging
 import signal
 import sys
 from pathlib import Path
+
+import uvloop
 
 from app.bundle.errors import BundleError
 from app.bundle.store import bundle_dir
@@ -52,21 +53,15 @@ def announce(models: list[LoadedModel]) -> None:
 
 def main() -> int:
     """Run until SIGTERM; 78 when a bundle or a setting is refused."""
-    parser = argparse.ArgumentParser(prog="app.processes.engine")
-    child.add_arguments(parser)
-    parser.add_argument("--socket", type=Path, required=True)
-    parser.add_argument("models", nargs="+", metavar="NAME@VERSION")
-    arguments = parser.parse_args()
-    self = child.from_arguments(arguments)
-    self.watch_supervisor()
+    arguments = child.make_parser("app.processes.engine").parse_args()
+    self = child.begin(arguments)
     settings = load_settings()
     configure(settings.log_format)
-    keys = [ModelKey(name, int(version)) for name, version in (model.rsplit("@", 1) for model in arguments.models)]
     try:
-        models, lanes = load_all(settings, keys)
+        models, lanes = load_all(settings, arguments.models)
     except (BundleError, DeviceError) as error:
         return self.refuse(str(error))
-    asyncio.run(_serve(self, models, lanes, arguments.socket))
+    uvloop.run(_serve(self, models, lanes, arguments.socket))
     return 0
 
 

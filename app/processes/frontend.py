@@ -5,15 +5,15 @@
 The listening socket is the supervisor's and shared by all front ends. SIGTERM lets requests in the house end.
 """
 
-import argparse
-import asyncio
 import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
+import uvloop
 from fastapi import FastAPI
 
 from app.bundle.errors import BundleError
@@ -27,6 +27,7 @@ from app.processes.banner import banner
 from app.processes.engine import announce, load_all
 from app.processes.process import StartError
 from app.serving.catalog import Catalog
+from app.serving.service import Service
 from app.settings import Settings, load_settings
 from app.telemetry.logging import configure
 from app.types import ModelKey
@@ -35,9 +36,20 @@ KEEP_ALIVE_S = 65  # longer than the 60 s that load balancers keep idle connecti
 BACKLOG = 2048
 
 
-def uvicorn_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
+class Server(uvicorn.Server):
+    """A uvicorn that is not ready from the moment it is told to stop."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """On SIGTERM and SIGINT: balancers learn it first, then uvicorn drains."""
+        assert isinstance(self.config.app, FastAPI)
+        service: Service = self.config.app.state.parts.service
+        service.drain()
+        super().handle_exit(sig, frame)
+
+
+def make_server(app: FastAPI, settings: Settings) -> Server:
     """How every kind of start runs uvicorn; the access log is ours (app/telemetry/logging.py)."""
-    return uvicorn.Config(
+    config = uvicorn.Config(
         app,
         http="httptools",
         ws="none",
@@ -50,23 +62,19 @@ def uvicorn_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
         timeout_graceful_shutdown=settings.timeout_ms // 1000 + 1,
         backlog=BACKLOG,
     )
+    return Server(config)
 
 
 def main() -> int:
     """Run until SIGTERM."""
-    parser = argparse.ArgumentParser(prog="app.processes.frontend")
-    child.add_arguments(parser)
-    parser.add_argument("--listen", type=int, required=True)
-    parser.add_argument("--socket", type=Path, required=True)
-    parser.add_argument("models", nargs="+", metavar="NAME@VERSION")
+    parser = child.make_parser("app.processes.frontend")
+    parser.add_argument("--listen", type=int, required=True, help="the listening socket")
     arguments = parser.parse_args()
-    self = child.from_arguments(arguments)
-    self.watch_supervisor()
+    self = child.begin(arguments)
     settings = load_settings()
     configure(settings.log_format)
-    keys = [ModelKey(name, int(version)) for name, version in (model.rsplit("@", 1) for model in arguments.models)]
-    catalog = Catalog.open(settings.store, keys)
-    asyncio.run(_serve(self, settings, catalog, arguments.socket, socket.socket(fileno=arguments.listen)))
+    catalog = Catalog.open(settings.store, arguments.models)
+    uvloop.run(_serve(self, settings, catalog, arguments.socket, socket.socket(fileno=arguments.listen)))
     return 0
 
 
@@ -83,7 +91,7 @@ def serve_alone(settings: Settings, keys: list[ModelKey], listener: socket.socke
         raise StartError(str(error)) from error
     announce(models)
     catalog = Catalog.open(settings.store, keys)
-    asyncio.run(_serve_alone(settings, models, lanes, catalog, listener))
+    uvloop.run(_serve_alone(settings, models, lanes, catalog, listener))
 
 
 async def _serve_alone(
@@ -99,7 +107,7 @@ async def _serve_alone(
         await engine.close()
 
     app = create_app(settings, engine, catalog, lifespan=lifespan)
-    await uvicorn.Server(uvicorn_config(app, settings)).serve(sockets=[listener])
+    await make_server(app, settings).serve(sockets=[listener])
 
 
 async def _serve(self: child.Child, settings: Settings, catalog: Catalog, path: Path, listener: socket.socket) -> None:
@@ -114,7 +122,7 @@ async def _serve(self: child.Child, settings: Settings, catalog: Catalog, path: 
         await engine.close()
 
     app = create_app(settings, engine, catalog, lifespan=lifespan)
-    await uvicorn.Server(uvicorn_config(app, settings)).serve(sockets=[listener])
+    await make_server(app, settings).serve(sockets=[listener])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,163 @@
+"""The service as a person runs it: real processes, a real socket, and deaths."""
+
+import os
+import signal
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.e2e.service import TINY_MODELS, Service, running, start
+
+pytestmark = pytest.mark.slow
+TEXTS = [f"turn on the {room} light number {n}" for room in ("kitchen", "hall", "garden") for n in range(40)]
+
+
+def embed(service: Service, texts: list[str]) -> list[list[float]]:
+    answer = service.post("/embed", {"texts": texts})
+    assert answer.status_code == 200, answer.text
+    return answer.json()["embeddings"]  # type: ignore[no-any-return]  # JSON
+
+
+def wait_until_gone(pid: int) -> None:
+    deadline = time.monotonic() + 20
+    while Path(f"/proc/{pid}").exists() and Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z":
+        assert time.monotonic() < deadline, f"process {pid} is still there"
+        os.sched_yield()
+
+
+def test_both_endpoints_answer_and_the_banner_shows_how() -> None:
+    with running() as service:
+        assert len(embed(service, ["hello"])[0]) == 32
+        assert service.post("/classify", {"text": "turn on the light"}).status_code == 200
+        assert service.get("/ready").status_code == 200
+        for line in (service.url, "tiny-encoder@1", "32 dimensions", "cpu fp32", "curl"):
+            assert line in service.banner
+
+
+def test_every_request_accepted_before_the_engine_is_killed_is_answered_right() -> None:
+    with running() as service:
+        expected = embed(service, TEXTS)
+        engine = service.children("app.processes.engine")[0]
+        started = threading.Barrier(9)
+
+        def ask(part: int) -> list[list[list[float]]]:
+            started.wait()
+            return [embed(service, TEXTS) for _ in range(6)]
+
+        with ThreadPoolExecutor(8) as pool:
+            asked = [pool.submit(ask, part) for part in range(8)]
+            started.wait()
+            os.kill(engine, signal.SIGKILL)
+            answers = [answer for future in asked for answer in future.result()]
+
+        assert len(answers) == 48
+        for answer in answers:
+            worst = max(abs(a - b) for x, y in zip(answer, expected, strict=True) for a, b in zip(x, y, strict=True))
+            assert worst <= 1e-5
+        assert service.children("app.processes.engine") != [engine]
+        assert service.metric("encodery_engine_restarts_total") == 1
+
+
+def test_counters_survive_the_death_of_any_child() -> None:
+    with running() as service:
+        for _ in range(5):
+            embed(service, TEXTS[:3])
+        requests, tokens = service.metric("encodery_texts_total"), service.metric("encodery_tokens_total")
+        for module in ("app.processes.engine", "app.processes.frontend"):
+            os.kill(service.children(module)[0], signal.SIGKILL)
+            embed_when_back(service)
+
+        assert requests == 15
+        assert service.metric("encodery_texts_total") >= requests + 2
+        assert service.metric("encodery_tokens_total") > tokens
+
+
+def embed_when_back(service: Service) -> None:
+    """Ask until a front end answers: connections of the one that was killed break."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            embed(service, ["back"])
+        except httpx.TransportError:
+            continue
+        return
+    raise AssertionError("no front end came back")
+
+
+def test_sigterm_answers_what_is_in_the_house_and_exits_0() -> None:
+    with running() as service, ThreadPoolExecutor(4) as pool:
+        embed(service, ["warm"])
+        asked = [pool.submit(embed, service, TEXTS * 8) for _ in range(4)]
+        while service.metric("encodery_tokenize_seconds_count") < 5:
+            os.sched_yield()
+        service.process.send_signal(signal.SIGTERM)
+
+        assert [len(future.result()) for future in asked] == [len(TEXTS) * 8] * 4
+        assert service.process.wait(20) == 0
+
+
+def test_children_end_when_the_supervisor_is_killed() -> None:
+    with running() as service:
+        children = service.children("app.processes")
+        assert len(children) == 2
+
+        service.process.kill()
+
+        for pid in children:
+            wait_until_gone(pid)
+
+
+def test_everything_in_one_process_serves_too() -> None:
+    with running(workers="0") as service:
+        assert len(embed(service, TEXTS)) == len(TEXTS)
+        assert service.get("/ready").status_code == 200
+        assert service.children("app") == []
+
+
+def test_several_front_ends_share_one_engine_and_one_set_of_counters() -> None:
+    with running(workers="3") as service, ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda text: embed(service, [text])[0], TEXTS))
+        together = embed(service, TEXTS)
+
+        assert len(service.children("app.processes.frontend")) == 3
+        assert max(abs(a - b) for x, y in zip(answers, together, strict=True) for a, b in zip(x, y, strict=True)) < 1e-5
+        assert service.metric("encodery_texts_total") == 2 * len(TEXTS)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"PORTT": "1"}, "ENCODERY_PORT"),
+        ({"PORT": "many"}, "ENCODERY_PORT"),
+        ({"MODELS_DIR": "/nowhere"}, "no bundles in /nowhere/store"),
+        ({"DEVICE": "cuda"}, "ENCODERY_DEVICE=cuda"),
+    ],
+    ids=["unknown name", "bad value", "no bundles", "no such device"],
+)
+def test_a_bad_setting_stops_the_start_with_one_line(settings: dict[str, str], message: str) -> None:
+    models_dir = Path(settings.pop("MODELS_DIR", TINY_MODELS))
+    process = start(models_dir, **settings)
+    output, _ = process.communicate(timeout=60)
+
+    line = output.strip().splitlines()[-1]
+    assert process.returncode == 1
+    assert line.startswith("encodery: ")
+    assert message in line
+    assert "Traceback" not in output
+
+
+def test_a_busy_port_stops_the_start_with_one_line() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        process = start(port=str(port))
+        output, _ = process.communicate(timeout=60)
+
+    assert (process.returncode, output.count("\n")) == (1, 1)
+    assert f"port {port} on 127.0.0.1 is in use; set ENCODERY_PORT" in output
