@@ -4,9 +4,11 @@ The device that was asked for is the device that runs: a CUDA session that would
 single nodes, is refused. Sources: onnxruntime docs, "CUDA Execution Provider"; onnxruntime#13139 (silent fall-back).
 """
 
+import importlib.metadata
 import os
 from typing import Literal
 
+import onnx
 import onnxruntime as ort
 
 Device = Literal["cpu", "cuda"]
@@ -19,6 +21,9 @@ CUDA_OPTIONS = {
 }
 
 
+RUNTIMES = ("onnxruntime", "onnxruntime-gpu")  # two distributions that write into one folder
+
+
 class DeviceError(Exception):
     """The device asked for is not usable here; the message says why and what to do."""
 
@@ -27,8 +32,9 @@ def choose_device(wanted: Literal["auto", "cpu", "cuda"]) -> Device:
     """The device to serve from. `auto` takes CUDA where the installed ONNX Runtime and the machine have it.
 
     Raises:
-        DeviceError: `cuda` was asked for and is not there.
+        DeviceError: `cuda` was asked for and is not there, or two ONNX Runtimes are installed over each other.
     """
+    _check_installed_once({name for name in RUNTIMES if _is_installed(name)})
     if wanted == "cpu":
         return "cpu"
     reason = _why_no_cuda()
@@ -45,6 +51,9 @@ def create_session(model: bytes, device: Device) -> ort.InferenceSession:
     Raises:
         DeviceError: the session landed on another provider than the one asked for.
     """
+    expected = "CUDAExecutionProvider" if device == "cuda" else "CPUExecutionProvider"
+    if expected not in ort.get_available_providers():
+        raise DeviceError(f"the installed ONNX Runtime has no {expected}")
     options = ort.SessionOptions()
     options.log_severity_level = 3
     if device == "cuda":
@@ -60,7 +69,8 @@ def create_session(model: bytes, device: Device) -> ort.InferenceSession:
         providers = ["CPUExecutionProvider"]
     session = ort.InferenceSession(model, options, providers=providers, enable_fallback=False)
     session.disable_fallback()
-    _check_provider(session, device)
+    if session.get_providers()[0] != expected:
+        raise DeviceError(f"the session runs on {session.get_providers()[0]}, not on {expected}")
     return session
 
 
@@ -71,16 +81,36 @@ def lanes_for(device: Device, wanted: int | None) -> int:
     return 1 if device == "cuda" else len(os.sched_getaffinity(0))
 
 
-def _check_provider(session: ort.InferenceSession, device: Device) -> None:
-    expected = "CUDAExecutionProvider" if device == "cuda" else "CPUExecutionProvider"
-    if session.get_providers()[0] != expected:
-        raise DeviceError(f"the session runs on {session.get_providers()[0]}, not on {expected}")
+def _check_installed_once(installed: set[str]) -> None:
+    if len(installed) > 1:
+        names = " and ".join(sorted(installed))
+        raise DeviceError(f"{names} are both installed and overwrite each other; uninstall both and install one extra")
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def _why_no_cuda() -> str | None:
     if "CUDAExecutionProvider" not in ort.get_available_providers():
         return "the installed ONNX Runtime has no CUDA; install the extra `cuda` instead of `cpu`"
     ort.preload_dlls()  # the CUDA and cuDNN wheels lie in site-packages, where the loader does not look
-    if not ort.get_ep_devices() or all(device.ep_name != "CUDAExecutionProvider" for device in ort.get_ep_devices()):
-        return "ONNX Runtime sees no CUDA device"
+    try:
+        create_session(_one_node(), "cuda")
+    except Exception as error:  # the runtime raises its own types, one for each way to have no driver
+        return f"ONNX Runtime cannot use CUDA here ({str(error).splitlines()[0]})"
     return None
+
+
+def _one_node() -> bytes:
+    """The smallest graph that needs the device: y = x + x."""
+    x, y = (onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "xy")
+    node = onnx.helper.make_node("Add", ["x", "x"], ["y"])
+    graph = onnx.helper.make_graph([node], "probe", [x], [y])
+    opset = [onnx.helper.make_opsetid("", 20)]
+    model: bytes = onnx.helper.make_model(graph, opset_imports=opset, ir_version=10).SerializeToString()
+    return model

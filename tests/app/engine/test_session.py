@@ -1,0 +1,69 @@
+import os
+
+import onnxruntime as ort
+import pytest
+
+from app.bundle.open import open_bundle
+from app.engine import session
+from app.engine.load import golden_rows, load_model
+from app.engine.runner import OrtRunner
+from app.engine.session import DeviceError, choose_device, lanes_for
+from tests.e2e.service import TINY_MODELS
+
+FOLDER = TINY_MODELS / "store" / "tiny-encoder" / "1"
+WITHOUT_CUDA = pytest.mark.skipif(
+    "CUDAExecutionProvider" in ort.get_available_providers(), reason="this ONNX Runtime has CUDA: tests/gpu covers it"
+)
+
+
+@WITHOUT_CUDA
+def test_cuda_that_is_not_there_is_refused_with_the_way_out() -> None:
+    with pytest.raises(DeviceError, match=r"ENCODERY_DEVICE=cuda, but .* install the extra `cuda`.*auto or cpu"):
+        choose_device("cuda")
+
+
+@WITHOUT_CUDA
+def test_a_cuda_session_never_lands_on_the_cpu() -> None:
+    bundle = open_bundle(FOLDER)
+    model = bundle.manifest.model_file("fp32")
+    assert model is not None
+
+    with pytest.raises(DeviceError, match="CUDAExecutionProvider"):
+        session.create_session(bundle.read(model), "cuda")
+
+
+def test_two_runtimes_over_each_other_are_refused() -> None:
+    with pytest.raises(DeviceError, match="onnxruntime and onnxruntime-gpu are both installed"):
+        session._check_installed_once({"onnxruntime-gpu", "onnxruntime"})
+
+
+@WITHOUT_CUDA
+def test_auto_without_cuda_is_the_cpu() -> None:
+    assert choose_device("auto") == "cpu"
+
+
+def test_a_cpu_has_a_lane_for_each_core_unless_told_otherwise() -> None:
+    assert lanes_for("cpu", None) == len(os.sched_getaffinity(0))
+    assert lanes_for("cpu", 3) == 3
+    assert lanes_for("cuda", None) == 1
+
+
+def test_a_loaded_model_knows_its_price() -> None:
+    status = load_model(FOLDER, "cpu", lanes=2).status
+
+    assert (str(status.key), status.device, status.precision, status.cost.lanes) == ("tiny-encoder@1", "cpu", "fp32", 2)
+    assert status.cost.overhead_ms > 0
+    assert status.cost.ms_per_token > 0
+
+
+def test_a_row_alone_is_the_row_in_a_batch() -> None:
+    bundle = open_bundle(FOLDER)
+    model = bundle.manifest.model_file("fp32")
+    assert model is not None
+    runner, rows = OrtRunner(bundle.manifest, bundle.read(model), "cpu"), golden_rows(bundle)
+
+    together = runner.run(rows)["sentence_embedding"]
+
+    for index, row in enumerate(rows):
+        alone = runner.run([row])["sentence_embedding"][0]
+        assert alone == pytest.approx(together[index], abs=1e-5)
