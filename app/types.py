@@ -110,7 +110,8 @@ class Engine(Protocol):
         """Answer every row of `work`.
 
         Raises:
-            DeadlineExceededError: the deadline passed first; nothing of it runs any more.
+            DeadlineExceededError: the deadline passed while rows waited; they never run. Callers keep a clock of
+                their own: an engine that is gone says nothing.
             EngineFailedError: a row could not be run (`index` names it), or the engine died twice holding it.
         Cancelling the caller drops the rows that have not run.
         """

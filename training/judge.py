@@ -12,6 +12,7 @@ from app.bundle.manifest import Manifest
 from app.bundle.store import bundle_dir, current
 from app.bundle.tokenizer import load_tokenizer
 from app.bundle.verify import verify
+from training.build import store_of
 from training.data import Splits
 from training.data.collate import encode
 from training.data.sources import load_files
@@ -21,7 +22,7 @@ from training.export.parity import GraphRunner
 from training.progress import Progress
 from training.recipe import Columns, FileData
 from training.recipe_file import load_recipe
-from training.run import load_data, store_of
+from training.run import load_data
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,14 +4,11 @@ With data: load → fine-tune → publish. Without: load the encoder → publish
 to `<models>/runs/<recipe name>`.
 """
 
-import json
-import os
 import re
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
-from app.bundle.store import current, names
+from training.build import store_of
 from training.checkpoint import list_checkpoints
 from training.checkpoint import load as load_checkpoint
 from training.data import Row, Splits, describe, load
@@ -26,13 +23,6 @@ from training.modeling import Model, load_encoder
 from training.progress import Progress
 from training.recipe import Columns, EmbedTask, EncoderTable, Recipe
 from training.recipe_file import load_recipe
-
-VARIABLE = re.compile(r"\$\{([^}]*)\}")
-
-
-def store_of(models: Path) -> Path:
-    """Where bundles lie."""
-    return models / "store"
 
 
 def train(path: Path, *, models: Path, progress: Progress, overrides: Sequence[str] = (), resume: bool = False) -> Path:
@@ -77,26 +67,6 @@ def import_encoder(source: str, *, models: Path, progress: Progress, name: str |
     return _publish_encoder(recipe, models, progress)
 
 
-def build(folder: Path, *, models: Path, progress: Progress) -> None:
-    """A bundle for every recipe of `folder` whose name has no current version yet; one line each.
-
-    A recipe that needs a `${VARIABLE}` which is not set is skipped: its data are not here.
-    """
-    paths = sorted(folder.glob("*.toml"))
-    if not paths:
-        raise RecipeError(f"{folder} holds no recipes (*.toml)")
-    for path in paths:
-        if unset := unset_variables(path):
-            progress.say(f"{path.stem}: skipped; it needs {', '.join(unset)}, which is not set")
-            continue
-        name = load_recipe(path).name
-        if name in names(store_of(models)):
-            progress.say(f"{name}: version {current(store_of(models), name)} is there")
-            continue
-        progress.say(f"{name}: building from {path}")
-        progress.say(f"{name}: built {train(path, models=models, progress=progress)}")
-
-
 def load_data(recipe: Recipe, folder: Path, progress: Progress) -> Splits:
     """The rows of a recipe, and a line on what became of them."""
     with progress.step("reading the data"):
@@ -127,16 +97,6 @@ def read_probes(recipe: Recipe, folder: Path) -> list[Row]:
     if problems:
         raise DataError(f"probes: {recipe.probes} has problems", problems)
     return rows
-
-
-def unset_variables(path: Path) -> list[str]:
-    """The `${VARIABLES}` in the values of a recipe that the environment lacks."""
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError):
-        return []  # load_recipe says what is wrong
-    used = VARIABLE.findall(json.dumps(raw, default=str))
-    return sorted({f"${{{name}}}" for name in used if name not in os.environ})
 
 
 def default_name(source: str) -> str:

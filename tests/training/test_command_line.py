@@ -1,6 +1,7 @@
 """What a person at the shell sees: results, one clear line on errors, exit codes, and no noise."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.data.make_tiny import make_sources
+from training.__main__ import main
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,7 +44,7 @@ def test_train_evaluate_and_build_from_the_shell(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["train", "nowhere.toml"], "nowhere.toml: cannot be read: No such file or directory"),
-        (["train", "bad.toml"], "bad.toml: head.tusk is not a key; did you mean head.task?"),
+        (["train", "good.toml", "--set", "sed=3"], "good.toml: sed is not a key; did you mean seed?"),
         (["import", "./nothing-here"], "encoder.source: there is no folder nothing-here"),
         (["build", "empty"], "empty holds no recipes (*.toml)"),
         (["evaluate", "good.toml"], "good has no [data], so there is nothing to evaluate it on"),
@@ -50,24 +52,63 @@ def test_train_evaluate_and_build_from_the_shell(tmp_path: Path) -> None:
     ],
     ids=["no recipe", "unknown key", "no folder", "no recipes", "no data", "unknown kind of file"],
 )
-def test_errors_are_told_without_a_traceback(arguments: list[str], message: str, tmp_path: Path) -> None:
-    good = 'name = "good"\n[encoder]\nsource = "x"\n[head]\ntask = "embed"\n'
-    (tmp_path / "good.toml").write_text(good)
-    (tmp_path / "bad.toml").write_text(good.replace("task", "tusk"))
+def test_errors_are_told_in_a_line_and_exit_1(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "good.toml").write_text('name = "good"\n[encoder]\nsource = "x"\n[head]\ntask = "embed"\n')
     (tmp_path / "empty").mkdir()
     (tmp_path / "notes.txt").write_text("hello")
 
-    run = _run(*arguments, cwd=tmp_path)
+    code = main(arguments)
 
-    assert (run.returncode, run.stdout) == (1, "")
-    assert run.stderr.startswith("encodery: ")
-    assert message in run.stderr
-    assert "Traceback" not in run.stderr
+    said = capsys.readouterr()
+    assert (code, said.out) == (1, "")
+    assert said.err.startswith("encodery: ")
+    assert message in said.err
 
 
 @pytest.mark.parametrize("arguments", [[], ["fly"], ["train"], ["validate", "a.csv", "--column", "text"]])
-def test_wrong_usage_exits_2(arguments: list[str], tmp_path: Path) -> None:
-    run = _run(*arguments, cwd=tmp_path)
+def test_wrong_usage_exits_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
 
-    assert run.returncode == 2
-    assert "usage: python -m training" in run.stderr
+    assert end.value.code == 2
+    assert "usage: python -m training" in capsys.readouterr().err
+
+
+def test_a_start_without_work_loads_no_torch(tmp_path: Path) -> None:
+    """The service asks for missing bundles at every start."""
+    (tmp_path / "tiny.toml").write_text('name = "tiny-encoder"\n[encoder]\nsource = "x"\n[head]\ntask = "embed"\n')
+    code = (
+        "import sys; from training.__main__ import main;"
+        f"code = main(['build', {str(tmp_path)!r}, '--models', {str(ROOT / 'tests' / 'data')!r}]);"
+        "sys.exit(code or 'torch' in sys.modules)"
+    )
+
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert (run.returncode, run.stderr) == (0, "tiny-encoder: version 1 is there\n")
+
+
+def test_interrupting_exits_130(tmp_path: Path) -> None:
+    """The recipe is a pipe: once it is opened, the command waits for it for ever."""
+    recipe = tmp_path / "recipe.toml"
+    os.mkfifo(recipe)
+    code = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        f"from training.__main__ import main; sys.exit(main(['train', {str(recipe)!r}]))"
+    )
+
+    with (
+        subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE, text=True) as process,
+        recipe.open("w"),  # opens when the other side does
+    ):
+        process.send_signal(signal.SIGINT)
+        _out, said = process.communicate()
+
+    assert (process.returncode, said) == (130, "encodery: interrupted\n")

@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer
-from transformers import AutoModel, BertModel, DistilBertConfig, DistilBertModel, RobertaConfig, RobertaModel
+from transformers import (
+    AutoModel,
+    BertModel,
+    DistilBertConfig,
+    DistilBertModel,
+    RobertaConfig,
+    RobertaModel,
+    T5Config,
+    T5Model,
+)
 
 from tests.training.tiny import bert_config, wordpiece
 from training.errors import TrainingError
@@ -127,6 +136,23 @@ def test_a_missing_weight_is_refused_instead_of_drawn_at_random(tiny_encoder: Pa
 
     with pytest.raises(TrainingError, match="they would be random"):
         load_encoder(table)
+
+
+def test_a_tokenizer_of_another_model_is_refused(tiny_encoder: Path, tmp_path: Path) -> None:
+    table = copy_with(tiny_encoder, tmp_path / "copy", {})
+    tokenizer = wordpiece()
+    tokenizer.add_tokens([f"extra{number}" for number in range(200)])
+    tokenizer.save(str(tmp_path / "copy" / "tokenizer.json"))
+
+    with pytest.raises(TrainingError, match=r"the model knows 200: they do not belong together"):
+        load_encoder(table)
+
+
+def test_a_model_with_a_decoder_is_refused(tmp_path: Path) -> None:
+    T5Model(T5Config(vocab_size=50, d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2)).save_pretrained(tmp_path)
+
+    with pytest.raises(TrainingError, match="T5Model is not a plain text encoder"):
+        load_encoder(EncoderTable(source=str(tmp_path)))
 
 
 @pytest.mark.parametrize(

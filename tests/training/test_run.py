@@ -8,12 +8,13 @@ from rich.console import Console
 from app.bundle.manifest import EmbedHead
 from app.bundle.verify import verify
 from tests.data.make_tiny import make_sources
+from training.build import build, unset_variables
 from training.errors import DataError, RecipeError, TrainingError
 from training.export.onnx import torchscript
 from training.judge import evaluate, validate_file
 from training.progress import Progress
 from training.recipe_file import load_recipe
-from training.run import build, default_name, export, import_encoder, read_probes, train, unset_variables
+from training.run import default_name, export, import_encoder, read_probes, train
 
 IMPORT = """
 name = "{name}"

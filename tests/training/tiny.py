@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig
 
 from training.data.rows import Counts, Row, Splits
@@ -18,10 +18,13 @@ MakeRecipe = Callable[..., Recipe]
 
 def wordpiece() -> Tokenizer:
     """A WordPiece tokenizer that pads and truncates by itself, as some published ones do."""
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    words = sorted({word for text in TEXTS for word in text.split() if len(word) > 1})
+    pieces = [*SPECIAL, *letters, *(f"##{letter}" for letter in letters), *words]
+    vocabulary = {piece: number for number, piece in enumerate(pieces)}  # not trained: a trainer breaks ties at random
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.train_from_iterator(TEXTS, trainers.WordPieceTrainer(vocab_size=200, special_tokens=SPECIAL))
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )

@@ -73,6 +73,7 @@ def load_encoder(table: EncoderTable, *, attention: Attention = "sdpa") -> Loade
     settings = read_settings(folder, pooling=table.pooling)
     trunk = _load_trunk(folder, attention)
     tokenizer = _load_tokenizer(folder, settings)
+    _check_vocabulary(tokenizer, trunk, folder)
     pooling = settings.pooling or "mean"
     return LoadedEncoder(
         encoder=Encoder(trunk, pooling).eval(),
@@ -102,8 +103,8 @@ def _load_trunk(folder: Path, attention: Attention) -> PreTrainedModel:
         )
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise TrainingError(f"encoder.source: {folder} does not load: {str(error).splitlines()[0]}") from error
-    if trunk.config.is_encoder_decoder:
-        raise TrainingError(f"encoder.source: {type(trunk).__name__} has a decoder; only encoders can be served")
+    if trunk.config.is_encoder_decoder or not hasattr(trunk.config, "hidden_size"):
+        raise TrainingError(f"encoder.source: {type(trunk).__name__} is not a plain text encoder (BERT's family is)")
     if missing := [name for name in report["missing_keys"] if not name.startswith("pooler.")]:
         raise TrainingError(
             f"encoder.source: {folder} lacks {len(missing)} weights of {type(trunk).__name__}, such as {missing[0]}; "
@@ -131,6 +132,16 @@ def _load_tokenizer(folder: Path, settings: SourceSettings) -> Tokenizer:
         parts = [normalizers.Lowercase(), *([tokenizer.normalizer] if tokenizer.normalizer else [])]
         tokenizer.normalizer = normalizers.Sequence(parts)
     return tokenizer
+
+
+def _check_vocabulary(tokenizer: Tokenizer, trunk: PreTrainedModel, folder: Path) -> None:
+    """Every id the tokenizer can give has a row in the model's table."""
+    highest, rows = max(tokenizer.get_vocab().values()), trunk.get_input_embeddings().num_embeddings
+    if highest >= rows:
+        raise TrainingError(
+            f"encoder.source: the tokenizer in {folder} gives ids up to {highest}, the model knows {rows}: "
+            "they do not belong together"
+        )
 
 
 def _positions(trunk: PreTrainedModel) -> int | None:

@@ -1,0 +1,74 @@
+"""Which texts does a phase get, and how long are they for this model?"""
+
+import hashlib
+import random
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import TypeVar
+
+from benchmarks.corpus import corpus
+from benchmarks.schema import Corpus
+from benchmarks.tally import percentile
+
+Item = TypeVar("Item")
+
+SEED = 1
+SPARE = 1.25  # texts drawn for each one needed: those that the model would cut are left out
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """A text and its length in tokens."""
+
+    text: str
+    tokens: int
+
+
+def draw(count_tokens: Callable[[Sequence[str]], Sequence[int]], max_tokens: int, count: int) -> list[Counted]:
+    """`count` different texts that the model takes whole; `count_tokens` cuts at `max_tokens`."""
+    drawn = corpus(int(count * SPARE), SEED)
+    counted = [Counted(text, tokens) for text, tokens in zip(drawn, count_tokens(drawn), strict=True)]
+    fitting = [text for text in counted if text.tokens < max_tokens]  # of those at the limit, some were cut
+    if len(fitting) < count:
+        raise ValueError(
+            f"only {len(fitting)} of {len(drawn)} texts have under {max_tokens} tokens; {count} are needed"
+        )
+    return fitting[:count]
+
+
+def deal(items: Sequence[Item], lengths: Sequence[int], parts: int, seed: int) -> list[list[Item]]:
+    """Split into `parts` lists of one size and one distribution of lengths, each in random order.
+
+    Phases of a benchmark get different texts and yet the same work. What does not fill every list is left out.
+    """
+    rng = random.Random(seed)
+    order = sorted(range(len(items)), key=lambda index: lengths[index])
+    dealt: list[list[Item]] = [[] for _ in range(parts)]
+    for start in range(0, len(order) - parts + 1, parts):
+        group = order[start : start + parts]
+        rng.shuffle(group)
+        for part, index in zip(dealt, group, strict=True):
+            part.append(items[index])
+    for part in dealt:
+        rng.shuffle(part)
+    return dealt
+
+
+def describe(texts: Sequence[Counted]) -> Corpus:
+    """How many, which, and their lengths."""
+    tokens = sorted(text.tokens for text in texts)
+    return Corpus(
+        texts=len(texts),
+        sha256=_digest(text.text for text in texts),
+        tokens_mean=round(fmean(tokens), 2),
+        tokens_p50=int(percentile(tokens, 0.5)),
+        tokens_p90=int(percentile(tokens, 0.9)),
+        tokens_p99=int(percentile(tokens, 0.99)),
+        tokens_max=tokens[-1],
+    )
+
+
+def _digest(texts: Iterable[str]) -> str:
+    """The sha256 of the texts in their order: which corpus a result was measured on."""
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()
