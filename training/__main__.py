@@ -32,6 +32,7 @@ ENVIRONMENT = {
     "TRANSFORMERS_VERBOSITY": "error",
 }
 RECIPES = Path("models/recipes")
+ROLES = ("text", "label", "positive", "negative")  # as in a recipe's data.columns
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 
@@ -120,8 +121,8 @@ def _recipe_path(text: str) -> Path:
 
 def _column(text: str) -> tuple[str, str]:
     role, equals, column = text.partition("=")
-    if not equals or not column:
-        raise argparse.ArgumentTypeError(f"{text!r} is not ROLE=COLUMN, such as text=message")
+    if role not in ROLES or not equals or not column:
+        raise argparse.ArgumentTypeError(f"{text!r} is not ROLE=NAME with a role of {', '.join(ROLES)}")
     return role, column
 
 

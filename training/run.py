@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from app.bundle.manifest import NAME_PATTERN
 from training.build import store_of
 from training.checkpoint import list_checkpoints
 from training.checkpoint import load as load_checkpoint
@@ -19,7 +20,7 @@ from training.errors import DataError, RecipeError, TrainingError
 from training.export.describe import Finished
 from training.export.publish import publish
 from training.finetune import fine_tune
-from training.modeling import Model, load_encoder
+from training.modeling import LoadedEncoder, Model, load_encoder
 from training.progress import Progress
 from training.recipe import Columns, EmbedTask, EncoderTable, Recipe
 from training.recipe_file import load_recipe
@@ -33,7 +34,9 @@ def train(path: Path, *, models: Path, progress: Progress, overrides: Sequence[s
     """
     recipe = load_recipe(path, overrides)
     if recipe.data is None:
-        return _publish_encoder(recipe, models, progress)
+        with progress.step("loading the encoder"):
+            loaded = load_encoder(recipe.encoder)
+        return _publish_encoder(recipe, loaded, models, progress)
     splits = load_data(recipe, path.parent, progress)
     runs = models / "runs" / recipe.name
     probes = read_probes(recipe, path.parent)
@@ -57,14 +60,14 @@ def export(path: Path, *, models: Path, progress: Progress, overrides: Sequence[
 def import_encoder(source: str, *, models: Path, progress: Progress, name: str | None = None) -> Path:
     """The bundle of a pretrained encoder as it is: a folder, a hub id or `package:NAME`."""
     table = EncoderTable(source=source)
-    normalize = load_encoder(table).normalize
-    recipe = Recipe(
-        name=name or default_name(source),
-        description=f"{source}, unchanged.",
-        encoder=table,
-        head=EmbedTask(task="embed", normalize=normalize),
-    )
-    return _publish_encoder(recipe, models, progress)
+    name = name or default_name(source)
+    if not NAME_PATTERN.fullmatch(name):
+        raise RecipeError(f"{name!r} cannot name a bundle; use up to 64 of a-z, 0-9, . _ - and begin with a-z or 0-9")
+    with progress.step("loading the encoder"):
+        loaded = load_encoder(table)
+    head = EmbedTask(task="embed", normalize=loaded.normalize)
+    recipe = Recipe(name=name, description=f"{source}, unchanged.", encoder=table, head=head)
+    return _publish_encoder(recipe, loaded, models, progress)
 
 
 def load_data(recipe: Recipe, folder: Path, progress: Progress) -> Splits:
@@ -114,9 +117,7 @@ def default_name(source: str) -> str:
     return name
 
 
-def _publish_encoder(recipe: Recipe, models: Path, progress: Progress) -> Path:
-    with progress.step("loading the encoder"):
-        loaded = load_encoder(recipe.encoder)
+def _publish_encoder(recipe: Recipe, loaded: LoadedEncoder, models: Path, progress: Progress) -> Path:
     finished = Finished(recipe, Model(loaded.encoder, {}).eval(), loaded, 1.0, {}, {}, None)
     return publish(finished, store_of(models), progress=progress)
 
