@@ -4,6 +4,7 @@
     python -m benchmarks single-text [--texts N] [--rounds N] [--clients N]   share of the offline ceiling
     python -m benchmarks schedule [--texts N]                                 rules for forming batches, simulated
     python -m benchmarks start [--repeats N]                                  seconds from exec to ready
+    python -m benchmarks quality [--models DIR …]                             what the bundles' own reports say
     python -m benchmarks docs                                                 write the figures into docs/benchmarks.md
 
 Results go to benchmarks/results/, or to the folder that --out names.
@@ -14,13 +15,13 @@ import sys
 from pathlib import Path
 
 from app.bundle.errors import BundleError
-from benchmarks import schedule, single_text, start
+from benchmarks import quality, schedule, single_text, start
 from benchmarks.generator import LoadError
 from benchmarks.report import DOCUMENT, fill
 from benchmarks.schema import RESULTS, Result, write
 from benchmarks.server import ServiceError
 
-ALL = [["single-text"], ["schedule"], ["start"], ["docs"]]
+ALL = [["single-text"], ["schedule"], ["start"], ["quality"], ["docs"]]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -47,6 +48,8 @@ def _run(arguments: argparse.Namespace, given: list[str]) -> None:
 
 
 def _measure(arguments: argparse.Namespace, given: list[str]) -> Result:
+    if arguments.command == "quality":
+        return quality.measure(arguments.models, given)
     models: Path = arguments.models
     if arguments.command == "start":
         started = start.measure(models, arguments.repeats, given, _say)
@@ -80,6 +83,9 @@ def _parser() -> argparse.ArgumentParser:
     for command in (single, simulated, later):
         command.add_argument("--models", type=Path, default=Path("models"), help="folder that holds store/")
         command.add_argument("--out", type=Path, default=RESULTS, help="folder for the result file")
+    judged = commands.add_parser("quality", help="accuracy and calibration of the trained classifiers")
+    judged.add_argument("--models", type=Path, nargs="+", default=[Path("models")], help="folders that hold store/")
+    judged.add_argument("--out", type=Path, default=RESULTS, help="folder for the result file")
     commands.add_parser("docs", help="write the figures of the result files into docs/benchmarks.md")
     return parser
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.machine import ROOT
-from benchmarks.schema import RESULTS, LoadFigures, Origin, Phase, Schedule, Simulated, SingleText, Start
+from benchmarks.schema import RESULTS, LoadFigures, Origin, Phase, Quality, Schedule, Simulated, SingleText, Start
 
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
 BLOCK = re.compile(r"(<!-- figures: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -27,6 +27,8 @@ def _block(name: str, folder: Path) -> str:
     data = path.read_bytes()
     if name == "schedule":
         return schedule(Schedule.model_validate_json(data), name)
+    if name == "quality":
+        return quality(Quality.model_validate_json(data), name)
     if name == "start":
         return start(Start.model_validate_json(data), name)
     return single_text(SingleText.model_validate_json(data), name)
@@ -72,6 +74,29 @@ def start(result: Start, name: str) -> str:
         f"{len(result.models)} models ({', '.join(result.models)}); the target of {result.target_s:.0f} s is "
         f"{verdict}.**\n"
     )
+
+
+def quality(result: Quality, name: str) -> str:
+    """A row for each trained classifier."""
+    lines = [
+        _origin(result.origin, name),
+        "",
+        "| bundle | rows: train, test | accuracy | macro-F1 | tf-idf + SVM | frozen + logistic regression "
+        "| own sentences | ECE before → after | epoch kept |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for each in result.trained:
+        svm, frozen = (each.baselines.get(key) for key in ("tfidf_svm", "frozen_logistic_regression"))
+        rows, calibration = f"{each.train_rows:,}, {each.test_rows:,}", f"{each.ece_before:.3f} → {each.ece_after:.3f}"
+        lines.append(
+            f"| {each.model} | {rows} | **{each.accuracy:.2%}** | {each.macro_f1:.2%} | {_share(svm)} | {_share(frozen)} "
+            f"| {_share(each.probes)} | {calibration} | {each.best_epoch} ({each.chosen_by}) |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1%}"
 
 
 def schedule(result: Schedule, name: str) -> str:

@@ -199,7 +199,33 @@ class Schedule(Figures):
     simulated: list[Simulated]
 
 
-Result = SingleText | Start | Schedule
+class Trained(Figures):
+    """What one bundle's own report says of its test split; fractions of 1."""
+
+    model: str
+    seed: int
+    train_rows: int
+    test_rows: int
+    accuracy: float
+    macro_f1: float
+    ece_before: float = Field(description="Expected calibration error, 15 bins, at temperature 1.")
+    ece_after: float
+    temperature: float
+    best_epoch: int
+    chosen_by: str
+    baselines: dict[str, float] = Field(description="Accuracy on the same rows.")
+    probes: float | None = Field(description="Accuracy on the recipe's own sentences, if it has any.")
+
+
+class Quality(Figures):
+    """results/quality.json: how good the classifiers of the recipes are."""
+
+    kind: Literal["quality"] = "quality"
+    origin: Origin
+    trained: list[Trained]
+
+
+Result = SingleText | Start | Schedule | Quality
 
 
 def write(result: Result, folder: Path = RESULTS) -> Path:
