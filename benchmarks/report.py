@@ -89,8 +89,8 @@ def quality(result: Quality, name: str) -> str:
         svm, frozen = (each.baselines.get(key) for key in ("tfidf_svm", "frozen_logistic_regression"))
         rows, calibration = f"{each.train_rows:,}, {each.test_rows:,}", f"{each.ece_before:.3f} → {each.ece_after:.3f}"
         lines.append(
-            f"| {each.model} | {rows} | **{each.accuracy:.2%}** | {each.macro_f1:.2%} | {_share(svm)} | {_share(frozen)} "
-            f"| {_share(each.probes)} | {calibration} | {each.best_epoch} ({each.chosen_by}) |"
+            f"| {each.model} | {rows} | **{each.accuracy:.2%}** | {each.macro_f1:.2%} | {_share(svm)} "
+            f"| {_share(frozen)} | {_share(each.probes)} | {calibration} | {each.best_epoch} ({each.chosen_by}) |"
         )
     return "\n".join(lines) + "\n"
 

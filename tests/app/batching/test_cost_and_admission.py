@@ -43,7 +43,11 @@ def test_a_request_over_the_predicted_wait_is_refused_with_the_wait() -> None:
 
 
 def test_an_empty_house_takes_any_request() -> None:
-    Admission(max_wait_ms=1).admit(10**9, COST)
+    admission = Admission(max_wait_ms=1)
+
+    admission.admit(10**9, COST)
+
+    assert admission.tokens == 10**9
 
 
 @given(requests=st.lists(st.tuples(st.integers(0, 1000), st.integers(0, 1000))))
