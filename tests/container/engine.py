@@ -114,6 +114,10 @@ class Stack:
         """A field of the container's state, as a Go template names it."""
         return self._ask("inspect", "--format", template, self.container(service)).strip()
 
+    def exit_code(self, service: str) -> int:
+        """How a service that comes to an end by itself ended; waits for it."""
+        return int(self._ask("wait", self.container(service)))
+
     def _is_healthy(self) -> bool:
         if "podman" in self.engine.name:  # without systemd nothing runs podman's health checks but this
             return _succeeds([self.engine.name, "healthcheck", "run", self.container("app")])

@@ -95,8 +95,8 @@ def test_the_port_is_published_on_this_machine_alone(stack: Stack) -> None:
     assert json.loads(published) == {"8000/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(stack.port)}]}
 
 
-def test_bundles_were_made_by_a_run_that_ended_well(stack: Stack) -> None:
-    assert stack.inspect("bundles", "{{.State.Status}} {{.State.ExitCode}}") == "exited 0"
+def test_the_run_that_makes_the_bundles_ends_well(stack: Stack) -> None:
+    assert stack.exit_code("bundles") == 0
 
 
 def _embed(stack: Stack, texts: list[str]) -> list[NDArray[np.float64]]:
