@@ -17,7 +17,7 @@ INSTALLED := $(VENV)/.installed
 MODELS := $(or $(ENCODERY_MODELS_DIR),models)
 DEFAULT_BUNDLES := minilm home-intents
 # Whether one is missing is looked up here: to ask `training` costs the seconds that importing torch takes.
-missing = $(foreach name,$(DEFAULT_BUNDLES),$(if $(wildcard $(1)/store/$(name)/current),,$(name)))
+missing = $(strip $(foreach name,$(DEFAULT_BUNDLES),$(if $(wildcard $(1)/store/$(name)/current),,$(name))))
 build_missing = $(if $(call missing,$(1)),$(PY) -m training build models/recipes --models $(1))
 
 help: ## list these commands

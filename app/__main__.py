@@ -87,10 +87,13 @@ def _serve(settings: Settings) -> int:
 def _verify(folder: Path) -> int:
     from app.bundle.verify import verify
     from app.engine.load import load_model
-    from app.engine.session import choose_device
+    from app.engine.session import DeviceError, choose_device
 
     manifest = verify(folder.resolve()).manifest
-    load_model(folder.resolve(), choose_device("auto"), lanes=1)
+    try:
+        load_model(folder.resolve(), choose_device("auto"), lanes=1)
+    except DeviceError as error:
+        raise StartError(str(error)) from error
     print(f"{manifest.name}@{manifest.version}: every file, the graph and {manifest.golden.rows} golden rows agree")
     return 0
 

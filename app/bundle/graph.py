@@ -5,7 +5,6 @@ CVE-2026-27489), so external data is refused wherever a tensor can stand: initia
 nested graphs and functions. Operators come from two domains only.
 """
 
-from collections import Counter
 from collections.abc import Iterator
 
 import onnx
@@ -47,11 +46,6 @@ def parse_graph(data: bytes, path: str) -> ModelProto:
         if isinstance(message, NodeProto) and message.domain not in DOMAINS:
             raise BundleError("B06-graph", f"{path}: unknown operator {message.domain}::{message.op_type}")
     return model
-
-
-def count_operators(data: bytes, path: str) -> dict[str, int]:
-    """How many nodes of each operator the graph has."""
-    return dict(Counter(node.op_type for node in parse_graph(data, path).graph.node))
 
 
 def _messages(message: Message) -> Iterator[Message]:

@@ -188,7 +188,3 @@ class Manifest(Strict):
     def model_file(self, precision: Precision) -> BundleFile | None:
         """The model file of this precision, if the bundle has one."""
         return next((file for file in self.files if file.precision == precision), None)
-
-    def head(self, name: str) -> EmbedHead | ClassifyHead | None:
-        """The head of this name, if there is one."""
-        return next((head for head in self.heads if head.name == name), None)

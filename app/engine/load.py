@@ -12,12 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from app.batching.cost import Sample, fit
+from app.bundle.errors import BundleError
 from app.bundle.golden import check_golden, load_golden
 from app.bundle.graph import check_graph
+from app.bundle.manifest import Manifest
 from app.bundle.open import Bundle, open_bundle
 from app.bundle.tokenizer import cutting, load_tokenizer
 from app.engine.runner import OrtRunner
-from app.engine.session import Device
+from app.engine.session import Device, DeviceError
 from app.types import Clock, Cost, Ids, ModelKey, ModelStatus, Rows, Runner
 
 GOLDEN_BATCH = 8
@@ -38,7 +40,7 @@ def load_model(folder: Path, device: Device, *, lanes: int) -> LoadedModel:
     """Open, check, replay and time the bundle in `folder`.
 
     Raises:
-        BundleError: any broken rule.
+        BundleError: any broken rule. DeviceError: the session does not run on `device`.
     """
     bundle = open_bundle(folder)
     manifest = bundle.manifest
@@ -46,9 +48,9 @@ def load_model(folder: Path, device: Device, *, lanes: int) -> LoadedModel:
     assert file is not None  # the manifest's own validator guarantees it
     data = bundle.read(file)
     check_graph(data, manifest, file.path)
-    runner = OrtRunner(manifest, data, device)
+    runner = _open_session(manifest, data, device, file.path)
     rows = golden_rows(bundle)
-    check_golden(manifest, load_golden(bundle).outputs, run_in_batches(runner, rows))
+    check_golden(manifest, load_golden(bundle).outputs, _replay(runner, rows, file.path))
     status = ModelStatus(
         key=ModelKey(manifest.name, manifest.version),
         device=device,
@@ -64,6 +66,26 @@ def load_model(folder: Path, device: Device, *, lanes: int) -> LoadedModel:
         ),
     )
     return LoadedModel(runner, status, probe=min(rows, key=len))
+
+
+def _open_session(manifest: Manifest, data: bytes, device: Device, path: str) -> OrtRunner:
+    try:
+        return OrtRunner(manifest, data, device)
+    except DeviceError:
+        raise
+    except Exception as error:  # the runtime raises its own types, for an operator that it does not know among others
+        raise BundleError("B06-graph", f"{path}: ONNX Runtime refuses it: {_first_line(error)}") from error
+
+
+def _replay(runner: Runner, rows: list[Ids], path: str) -> Mapping[str, Rows]:
+    try:
+        return run_in_batches(runner, rows)
+    except Exception as error:  # the runtime's own types again
+        raise BundleError("B10-golden", f"{path}: the golden inputs cannot be run: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0]
 
 
 def golden_rows(bundle: Bundle) -> list[Ids]:

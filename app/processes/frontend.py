@@ -25,6 +25,7 @@ from app.main import create_app
 from app.processes import child
 from app.processes.banner import banner
 from app.processes.engine import announce, load_all
+from app.processes.http import Http1
 from app.processes.process import StartError
 from app.serving.catalog import Catalog
 from app.serving.service import Service
@@ -51,7 +52,7 @@ def make_server(app: FastAPI, settings: Settings) -> Server:
     """How every kind of start runs uvicorn; the access log is ours (app/telemetry/logging.py)."""
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=Http1,
         ws="none",
         access_log=False,
         log_level="warning",
@@ -66,14 +67,17 @@ def make_server(app: FastAPI, settings: Settings) -> Server:
 
 
 def main() -> int:
-    """Run until SIGTERM."""
+    """Run until SIGTERM; 78 when a bundle is refused."""
     parser = child.make_parser("app.processes.frontend")
     parser.add_argument("--listen", type=int, required=True, help="the listening socket")
     arguments = parser.parse_args()
     self = child.begin(arguments)
     settings = load_settings()
     configure(settings.log_format)
-    catalog = Catalog.open(settings.store, arguments.models)
+    try:
+        catalog = Catalog.open(settings.store, arguments.models)
+    except BundleError as error:
+        return self.refuse(str(error))
     uvloop.run(_serve(self, settings, catalog, arguments.socket, socket.socket(fileno=arguments.listen)))
     return 0
 

@@ -67,7 +67,11 @@ class Process:
             )
         finally:
             os.close(notify)
-        line = await _read_line(told)
+        try:
+            line = await _read_line(told)
+        except StartError:
+            self._process.kill()  # else `keep` would wait for the end of what hangs
+            raise
         if line == "ready":
             return
         code = await self._process.wait()

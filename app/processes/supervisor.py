@@ -21,26 +21,44 @@ from app.engine.client import RemoteEngine
 from app.processes.banner import banner
 from app.processes.process import Process, StartError
 from app.settings import Settings
+from app.telemetry.logging import configure
 from app.types import ModelKey
 
 log = logging.getLogger(__name__)
 
 ENGINE_GRACE_S = 10.0  # for the batches that run when the last front end has gone
+SOCKET_NAME = "engine.sock"
+SOCKET_PATH_MAX_BYTES = 103  # sun_path holds 104 with its closing zero on BSD and macOS, 108 on Linux
 
 
 def run(settings: Settings, keys: list[ModelKey], listener: socket.socket) -> None:
     """Serve until told to stop.
 
     Raises:
-        StartError: a child refused to start.
+        StartError: a child refused to start, or there is no place for the engine's socket.
     """
-    runtime = Path(tempfile.mkdtemp(prefix="encodery-"))  # 0700
+    runtime = _make_runtime_folder()
+    configure(settings.log_format)
     try:
         # Before prometheus_client is imported anywhere: it chooses memory-mapped values at import.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(runtime)
         asyncio.run(Supervisor(settings, keys, listener, runtime).run())
     finally:
         shutil.rmtree(runtime, ignore_errors=True)
+
+
+def _make_runtime_folder() -> Path:
+    """A new folder of this user alone (0700), whose path is short enough for a Unix socket inside it."""
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="encodery-"))
+    except OSError as error:
+        raise StartError(
+            f"no folder for temporary files can be written; set TMPDIR to one ({error.strerror})"
+        ) from error
+    if len(os.fsencode(folder / SOCKET_NAME)) > SOCKET_PATH_MAX_BYTES:
+        folder.rmdir()
+        raise StartError(f"the path {folder} is too long for a Unix socket; set TMPDIR to a shorter one")
+    return folder
 
 
 class Supervisor:
@@ -51,7 +69,7 @@ class Supervisor:
 
         self._metrics = metrics
         self._settings, self._keys, self._listener = settings, keys, listener
-        self._socket = runtime / "engine.sock"
+        self._socket = runtime / SOCKET_NAME
         self._stop = asyncio.Event()
         lifeline, self._lifeline_held = os.pipe()  # children read the one end; ours closes when we are gone
         models = [str(key) for key in keys]

@@ -7,7 +7,8 @@ refused, failed or expired. Cancelling `run` drops what has not run.
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,11 +95,14 @@ class Service:
         self._check_count(ask.texts)
         cost = self._cost(ask.model.key)
         with self._admit(ask, cost) as ticket:
-            encodings = await self._tokenise(ask)
-            tokens = self._check_tokens(encodings)
-            ticket.reserve(tokens)
-            _count(record, ask.model.key.name, encodings, tokens)
-            answer = await self._submit(Work(ask.model.key, [one.ids for one in encodings], deadline_s))
+            async with self._until(deadline_s):
+                encodings = await self._tokenise(ask)
+                tokens = self._check_tokens(encodings)
+                ticket.reserve(tokens)
+                _count(record, ask.model.key.name, encodings, tokens)
+                answer = await self._engine.submit(Work(ask.model.key, [one.ids for one in encodings], deadline_s))
+        metrics.queue_seconds.labels(ask.model.key.name).observe(answer.timing.queue_s)
+        _check_finite(answer)
         return Result(answer.outputs, encodings)
 
     def _timeout(self, asked_ms: int | None) -> int:
@@ -140,20 +144,18 @@ class Service:
             raise RequestTooLargeError(message, param="texts")
         return tokens
 
-    async def _submit(self, work: Work) -> Answer:
-        """The engine's answer, or the end of the deadline even if the engine should say nothing."""
+    @asynccontextmanager
+    async def _until(self, deadline_s: float) -> AsyncIterator[None]:
+        """Within it, the deadline ends what runs: tokenising too, and an engine that says nothing."""
         try:
-            async with asyncio.timeout(work.deadline_s - self._clock()):
-                answer = await self._engine.submit(work)
+            async with asyncio.timeout(deadline_s - self._clock()):
+                yield
         except TimeoutError as error:
             metrics.expired_total.inc()
             raise DeadlineExceededError("the deadline passed before the answer was there; allow more time") from error
         except DeadlineExceededError:
             metrics.expired_total.inc()
             raise
-        metrics.queue_seconds.labels(work.model.name).observe(answer.timing.queue_s)
-        _check_finite(answer)
-        return answer
 
 
 def _count(record: RequestRecord, model: str, encodings: Sequence[Encoding], tokens: int) -> None:

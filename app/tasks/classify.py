@@ -5,7 +5,7 @@ sorted, best first, and stay float32, so that JSON shows the shortest number tha
 with the scores that are shown. B rows, C labels.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,7 @@ def finish(head: ClassifyHead, logits_BC: Rows, options: Options) -> list[Predic
     """One prediction per row, in the shape of the head's problem type."""
     if head.problem_type == "regression":
         return [_value(head, row_C) for row_C in logits_BC]
+    options = replace(options, threshold=_as_score(options.threshold))
     probs_BC = probabilities(head, logits_BC)
     scores_BC = logits_BC if options.raw_scores else probs_BC
     order_BC = np.argsort(-scores_BC, axis=1, kind="stable")  # labels of equal score keep the head's order
@@ -47,6 +48,12 @@ def finish(head: ClassifyHead, logits_BC: Rows, options: Options) -> list[Predic
         _single_label(head, scores_C, order_C, best, options)
         for scores_C, order_C, best in zip(scores_BC, order_BC, best_B, strict=True)
     ]
+
+
+def _as_score(threshold: float | None) -> float | None:
+    """The threshold in the scores' own float32, so that a score compares equal to itself; beyond it, infinite."""
+    with np.errstate(over="ignore"):
+        return None if threshold is None else float(np.float32(threshold))
 
 
 def _value(head: ClassifyHead, row_C: Row) -> Prediction:

@@ -239,6 +239,21 @@ def test_whole_files_with_other_answers_are_refused_at_load(fault: Fault, tmp_pa
     assert refusal.value.rule == "B10-golden"
 
 
+def _unknown_operator(model: ModelProto) -> None:
+    model.graph.node[0].op_type = "NoSuchOperator"
+
+
+def test_operator_that_the_runtime_does_not_know_is_refused_at_load(tmp_path: Path) -> None:
+    """Its domain is a known one; only the runtime has the list."""
+    folder = copy_of(CLASSIFIER, tmp_path)
+    edit_graph(folder, _unknown_operator)
+
+    with pytest.raises(BundleError, match="NoSuchOperator") as refusal:
+        load_model(folder, "cpu", lanes=1)
+
+    assert refusal.value.rule == "B06-graph"
+
+
 @pytest.mark.parametrize("text", ["2", "0", "", "one", "1 2", "../1"])
 def test_current_must_name_a_version_that_is_there(text: str, tmp_path: Path) -> None:
     copy_of(ENCODER, tmp_path)

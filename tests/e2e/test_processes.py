@@ -1,8 +1,12 @@
 """The service as a person runs it: real processes, a real socket, and deaths."""
 
+import asyncio
+import json
 import os
+import shutil
 import signal
 import socket
+import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +15,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app.processes import process, supervisor
+from app.processes.process import Process, StartError
+from app.settings import Settings
 from tests.e2e.service import TINY_MODELS, Service, running, start
 
 pytestmark = pytest.mark.slow
@@ -161,3 +168,51 @@ def test_a_busy_port_stops_the_start_with_one_line() -> None:
 
     assert (process.returncode, output.count("\n")) == (1, 1)
     assert f"port {port} on 127.0.0.1 is in use; set ENCODERY_PORT" in output
+
+
+def test_a_refused_bundle_stops_the_start_with_one_line(tmp_path: Path) -> None:
+    """The engine and the front end both read it; neither may show a traceback."""
+    models_dir = tmp_path / "models"
+    shutil.copytree(TINY_MODELS / "store", models_dir / "store")
+    (models_dir / "store" / "tiny-encoder" / "1" / "manifest.json").write_bytes(b"\xff" * 2**20)
+    process = start(models_dir)
+    output, _ = process.communicate(timeout=60)
+
+    assert process.returncode == 1
+    assert "Traceback" not in output
+    assert output.splitlines()[-1].startswith("encodery: [B01-manifest]")
+
+
+@pytest.mark.parametrize(("name", "message"), [("d" * 110, "too long"), ("missing", "no folder")], ids=["long", "none"])
+def test_a_place_without_room_for_the_socket_stops_the_start(
+    name: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ("d" * 110)).mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / name))
+
+    with socket.socket() as listener, pytest.raises(StartError, match=message):
+        supervisor.run(Settings(), [], listener)
+
+
+def test_the_supervisor_logs_in_the_format_of_the_settings() -> None:
+    with running(log_format="json") as service:
+        os.kill(service.children("app.processes.engine")[0], signal.SIGKILL)
+        assert service.process.stdout is not None
+        line = next(line for line in service.process.stdout if "died" in line)
+
+    assert json.loads(line)["logger"] == "app.processes.process"
+
+
+def test_a_child_that_never_gets_ready_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else nothing would start another in its place."""
+    monkeypatch.setattr(process, "START_S", 0.0)
+
+    async def start_and_wait() -> int:
+        arguments = ["app.processes.frontend", "--socket", "none", "--listen", "0", "tiny-encoder@1"]
+        child = Process("front-end", arguments, environ=os.environ, lifeline=0, on_death=lambda _: None)
+        with pytest.raises(StartError, match="not ready within"):
+            await child.start()
+        assert child._process is not None
+        return await child._process.wait()
+
+    assert asyncio.run(start_and_wait()) == -signal.SIGKILL

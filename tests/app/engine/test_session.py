@@ -3,6 +3,7 @@ import os
 import onnxruntime as ort
 import pytest
 
+from app.__main__ import main
 from app.bundle.open import open_bundle
 from app.engine import session
 from app.engine.load import golden_rows, load_model
@@ -67,3 +68,15 @@ def test_a_row_alone_is_the_row_in_a_batch() -> None:
     for index, row in enumerate(rows):
         alone = runner.run([row])["sentence_embedding"][0]
         assert alone == pytest.approx(together[index], abs=1e-5)
+
+
+def test_verify_tells_of_an_unusable_device_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(session, "RUNTIMES", ("onnxruntime", "numpy"))
+
+    assert main(["verify", str(FOLDER)]) == 1
+    assert capsys.readouterr().err == (
+        "encodery: numpy and onnxruntime are both installed and overwrite each other; "
+        "uninstall both and install one extra\n"
+    )

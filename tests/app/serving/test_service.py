@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from app.encoding.tokenizer import TextEncoder, Truncate
-from app.errors import NotReadyError
+from app.errors import DeadlineExceededError, NotReadyError
 from app.serving.catalog import Catalog
 from app.serving.service import INLINE_BYTES, Ask, Service
 from app.settings import Settings
@@ -61,6 +61,28 @@ def test_long_texts_are_tokenised_off_the_loop(
     asyncio.run(Service(FakeEngine(outputs_of()), Settings()).run(ask(catalog, "a" * size), record()))
 
     assert (threads == [threading.get_ident()]) is is_inline
+
+
+def test_deadline_ends_the_wait_for_the_tokeniser(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Megabytes take it seconds; the caller who allowed less is answered all the same."""
+    may_end = threading.Event()
+
+    def stuck(self: TextEncoder, texts: Sequence[str], truncate: Truncate) -> list[Encoding]:
+        may_end.wait(20)
+        return []
+
+    async def run() -> None:
+        try:
+            await Service(FakeEngine(outputs_of()), Settings()).run(
+                ask(catalog, "a" * (INLINE_BYTES + 1), timeout_ms=1), record()
+            )
+        finally:
+            may_end.set()
+
+    monkeypatch.setattr(TextEncoder, "encode", stuck)
+
+    with pytest.raises(DeadlineExceededError):
+        asyncio.run(run())
 
 
 def test_draining_service_is_not_ready_and_still_answers(catalog: Catalog) -> None:

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -46,6 +48,24 @@ def test_best_score_under_the_threshold_gives_no_label_and_stays() -> None:
 
     assert prediction["label"] is None
     assert prediction["score"] == pytest.approx(0.5761, abs=1e-4)
+
+
+@pytest.mark.parametrize("shape", [single, multi], ids=["single label", "multi-label"])
+def test_threshold_beyond_float32_is_met_by_no_score(shape: Callable[..., ClassifyHead]) -> None:
+    (prediction,) = finish(shape(), logits([0.0, 1.0, 0.0]), Options(top_k=1, threshold=1e308, raw_scores=True))
+
+    assert not prediction.get("label")
+    assert not prediction.get("labels")
+
+
+def test_shown_score_as_the_threshold_gives_its_label() -> None:
+    (shown,) = finish(single(), logits([0.0, 1.0, 0.0]), PLAIN)
+
+    (prediction,) = finish(
+        single(), logits([0.0, 1.0, 0.0]), Options(top_k=1, threshold=float(str(shown["score"])), raw_scores=False)
+    )
+
+    assert prediction["label"] == "b"
 
 
 def test_score_at_the_threshold_gives_its_label() -> None:
