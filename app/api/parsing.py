@@ -62,8 +62,7 @@ def _refuse_unbuilt(value: Mapping[str, object], shape: type[TextRequest]) -> No
 def _explain(problem: ErrorDetails, shape: type[TextRequest]) -> ApiError:
     location, kind = problem["loc"], problem["type"]
     if kind == "extra_forbidden":
-        nearest = _nearest(str(location[-1]), shape)
-        return InvalidRequestError(f"the body has a field that is not known; the nearest known one is `{nearest}`")
+        return InvalidRequestError(f"the body has a field that is not known; {_hint(str(location[-1]), shape)}")
     if not location:
         message = "the body is not a JSON object" if kind == "model_type" else problem["msg"]
         return InvalidRequestError(message, param="texts" if kind in {"text_or_texts", "texts_empty"} else None)
@@ -72,11 +71,13 @@ def _explain(problem: ErrorDetails, shape: type[TextRequest]) -> ApiError:
     return InvalidRequestError(f"`{param}` {_rule(problem['msg'])}", param=param, index=index)
 
 
-def _nearest(name: str, shape: type[TextRequest]) -> str:
+def _hint(name: str, shape: type[TextRequest]) -> str:
     known = sorted(shape.model_fields)
     if (synonym := SYNONYMS.get(name)) in shape.model_fields:
-        return str(synonym)
-    return difflib.get_close_matches(name[:64], known, n=1, cutoff=0.0)[0]
+        return f"the nearest known one is `{synonym}`"
+    if close := difflib.get_close_matches(name[:64], known, n=1):
+        return f"the nearest known one is `{close[0]}`"
+    return f"known are {', '.join(f'`{field}`' for field in known)}"
 
 
 def _rule(message: str) -> str:

@@ -71,10 +71,14 @@ def _read_manifest(folder: Path) -> Manifest:
 
 def _check_listing(folder: Path, expected: set[str]) -> None:
     found: set[str] = set()
+    if folder.is_symlink():
+        raise BundleError("B04-plain", f"{folder} is a link; bundles are folders of their own")
     for path in sorted(folder.rglob("*")):
         mode = path.lstat()
         relative = path.relative_to(folder).as_posix()
         if stat.S_ISDIR(mode.st_mode):
+            if not any(path.iterdir()):
+                raise BundleError("B03-files", f"{folder} holds {relative}/, an empty folder that no manifest can name")
             continue
         if not stat.S_ISREG(mode.st_mode) or mode.st_nlink != 1:
             raise BundleError("B04-plain", f"{relative} is a link or a special file; bundles hold plain files only")

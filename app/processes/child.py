@@ -6,6 +6,7 @@ It says once that it is ready, on the `notify` pipe, and it ends when the superv
 
 import argparse
 import os
+import shutil
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +19,11 @@ REFUSED_EXIT = 78  # EX_CONFIG of sysexits.h: starting again would not help
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """The two pipes of this child."""
+    """What ties this child to its supervisor: two pipes and a folder."""
 
     lifeline: int
     notify: int
+    runtime: Path  # the supervisor's folder; an orphan removes it, for nobody else will
 
     def watch_supervisor(self) -> None:
         """From now on, end this process as soon as the supervisor is gone."""
@@ -40,6 +42,7 @@ class Child:
 
     def _wait_for_end(self) -> None:
         os.read(self.lifeline, 1)  # nothing is ever written: this returns when the supervisor's end closes
+        shutil.rmtree(self.runtime, ignore_errors=True)
         os._exit(ORPHAN_EXIT)
 
 
@@ -55,7 +58,7 @@ def make_parser(prog: str) -> argparse.ArgumentParser:
 
 def begin(arguments: argparse.Namespace) -> Child:
     """This process as a child, from here on watching its supervisor."""
-    child = Child(arguments.lifeline, arguments.notify)
+    child = Child(arguments.lifeline, arguments.notify, arguments.socket.parent)
     child.watch_supervisor()
     return child
 

@@ -34,7 +34,6 @@ from app.telemetry.logging import configure
 from app.types import ModelKey
 
 KEEP_ALIVE_S = 65  # longer than the 60 s that load balancers keep idle connections, so that they close first
-BACKLOG = 2048
 
 
 class Server(uvicorn.Server):
@@ -61,7 +60,6 @@ def make_server(app: FastAPI, settings: Settings) -> Server:
         date_header=True,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=settings.timeout_ms // 1000 + 1,
-        backlog=BACKLOG,
     )
     return Server(config)
 

@@ -62,7 +62,5 @@ class _Parser(httptools.HttpRequestParser):  # type: ignore[misc]  # httptools l
                 raise
             (rest,) = stop.args
             again = self._protocol.head_without_offer() + data[rest:]
-            self._protocol.parser = _Parser(
-                self._protocol
-            )  # this one is done, if the connection closes after the answer
+            self._protocol.parser = _Parser(self._protocol)  # this one may be done: it read a whole message
             self._protocol.parser.feed_data(again)

@@ -92,7 +92,7 @@ class Process:
             await asyncio.sleep(BACKOFF_S[min(in_a_row, len(BACKOFF_S) - 1)])
             try:
                 await self.start()
-            except StartError as error:
+            except (StartError, OSError) as error:  # OSError: no process or memory left; perhaps later
                 log.error("the %s process did not start: %s", self.name, error)
 
     async def stop(self, grace_s: float) -> None:

@@ -125,6 +125,11 @@ def _linked_folder(folder: Path) -> None:
     (folder / "report").symlink_to(target, target_is_directory=True)
 
 
+def _linked_version(folder: Path) -> None:
+    target = folder.rename(folder.parent / "elsewhere")
+    folder.symlink_to(target, target_is_directory=True)
+
+
 FAULTS: dict[str, tuple[Rule, Fault]] = {
     "no manifest": ("B01-manifest", lambda folder: (folder / "manifest.json").unlink()),
     "manifest cut off": (
@@ -152,7 +157,9 @@ FAULTS: dict[str, tuple[Rule, Fault]] = {
     "extra file": ("B03-files", lambda folder: (folder / "notes.txt").write_text("hello")),
     "extra hidden file": ("B03-files", lambda folder: (folder / ".hidden").write_text("hello")),
     "extra file in a folder": ("B03-files", lambda folder: (folder / "report" / "more.json").write_text("{}")),
+    "empty folder": ("B03-files", lambda folder: (folder / "more").mkdir()),
     "symbolic link": ("B04-plain", _symlink),
+    "linked version": ("B04-plain", _linked_version),
     "linked folder": ("B04-plain", _linked_folder),
     "hard link": ("B04-plain", _hard_link),
     "named pipe": ("B04-plain", lambda folder: os.mkfifo(folder / "pipe")),

@@ -108,8 +108,12 @@ def test_sigterm_answers_what_is_in_the_house_and_exits_0() -> None:
         assert service.process.wait(20) == 0
 
 
-def test_children_end_when_the_supervisor_is_killed() -> None:
+def test_children_end_and_leave_nothing_when_the_supervisor_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     with running() as service:
+        assert list(tmp_path.glob("encodery-*/engine.sock"))
         children = service.children("app.processes")
         assert len(children) == 2
 
@@ -117,6 +121,7 @@ def test_children_end_when_the_supervisor_is_killed() -> None:
 
         for pid in children:
             wait_until_gone(pid)
+        assert list(tmp_path.glob("encodery-*")) == []
 
 
 def test_everything_in_one_process_serves_too() -> None:

@@ -29,6 +29,8 @@ def read(path: Path, wanted: Sequence[str]) -> Iterator[Record]:
         FileFault: the file cannot be read, is of an unknown kind, or lacks a wanted column.
     """
     kind = path.with_suffix("").suffix.lower() if path.suffix.lower() == ".gz" else path.suffix.lower()
+    if path.is_dir():
+        raise FileFault(f"{path.name or path}: is a folder; name a data file in it")
     reader = READERS.get(kind)
     if reader is None:
         known = ", ".join(READERS)

@@ -110,6 +110,12 @@ def test_unknown_field_is_answered_with_the_nearest_known(client: Client, sent: 
     assert error["message"] == f"the body has a field that is not known; the nearest known one is `{nearest}`"
 
 
+def test_field_that_is_like_none_is_answered_with_all_there_are(client: Client) -> None:
+    error = client.post("/embed", {"text": "a", "zzz": 1}).json()["error"]
+
+    assert "; known are `dimensions`, `format`, `head`" in error["message"]
+
+
 @pytest.mark.parametrize(
     "media_type", ["application/json; charset=UTF-8", "Application/JSON", 'application/json;charset="utf-8"']
 )

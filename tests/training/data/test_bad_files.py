@@ -169,7 +169,7 @@ def test_folder_in_place_of_a_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         load_files(FileData(source="files", train="folder.csv"), tmp_path, "classify")
 
-    assert caught.value.problems == ["folder.csv: cannot be read: Is a directory"]
+    assert caught.value.problems == ["folder.csv: is a folder; name a data file in it"]
 
 
 def test_unknown_kind_of_file_is_refused(tmp_path: Path) -> None:
