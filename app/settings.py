@@ -107,8 +107,8 @@ class Settings(BaseSettings):
         default=None,
         ge=1,
         le=256,
-        description="Batches run side by side on the CPU, one thread each. Unset: one a core, which beats one batch "
-        "on all cores.",
+        description="Batches run side by side on the CPU, one thread each. Unset: one a core and a spare one, so "
+        "that no core waits while a batch is formed.",
     )
     timeout_ms: int = Field(
         default=30_000,

@@ -13,7 +13,7 @@ import numpy as np
 from app.types import Cost
 
 OVERHEAD_SHARE = 0.05  # a batch is big enough when the fixed cost of a run is this share of it
-JOIN_SHARE = 0.25  # of a run's overhead: what a row may add in padding (docs/benchmarks.md, adr/0003)
+JOIN_SHARE = 0.4  # of a run's overhead: what a row may add in padding (docs/benchmarks.md, adr/0003)
 BUDGET_MIN, BUDGET_MAX = 64, 16_384  # padded tokens
 MAX_ROWS = 256
 

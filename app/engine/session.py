@@ -21,6 +21,7 @@ CUDA_OPTIONS = {
 }
 
 
+SPARE_LANES = 1  # runs while the next batch of another lane is formed: no core waits for the event loop
 RUNTIMES = ("onnxruntime", "onnxruntime-gpu")  # two distributions that write into one folder
 
 
@@ -75,10 +76,15 @@ def create_session(model: bytes, device: Device) -> ort.InferenceSession:
 
 
 def lanes_for(device: Device, wanted: int | None) -> int:
-    """How many runs go side by side: one a core on a CPU, one on a GPU, or what the setting says."""
+    """How many runs go side by side: one a core and a spare on a CPU, one on a GPU, or what the setting says."""
     if wanted is not None:
         return wanted
-    return 1 if device == "cuda" else len(os.sched_getaffinity(0))
+    return 1 if device == "cuda" else cores() + SPARE_LANES
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def _check_installed_once(installed: set[str]) -> None:

@@ -19,7 +19,7 @@ from app.bundle.store import bundle_dir
 from app.engine.load import LoadedModel, load_model
 from app.engine.local import LocalEngine
 from app.engine.server import EngineServer, listen
-from app.engine.session import Device, DeviceError, choose_device, lanes_for
+from app.engine.session import Device, DeviceError, choose_device, cores, lanes_for
 from app.processes import child
 from app.settings import Settings, load_settings
 from app.telemetry import metrics
@@ -37,7 +37,7 @@ def load_all(settings: Settings, keys: list[ModelKey]) -> tuple[list[LoadedModel
     """
     device = choose_device(settings.device)
     lanes = lanes_for(device, settings.lanes)
-    models = [_load(settings.store, key, device, lanes) for key in keys]
+    models = [_load(settings.store, key, device, min(lanes, cores())) for key in keys]  # a spare lane adds no speed
     gc.collect()
     gc.freeze()  # what is loaded stays: later collections need not look at it
     return models, lanes

@@ -43,8 +43,8 @@ def test_auto_without_cuda_is_the_cpu() -> None:
     assert choose_device("auto") == "cpu"
 
 
-def test_a_cpu_has_a_lane_for_each_core_unless_told_otherwise() -> None:
-    assert lanes_for("cpu", None) == len(os.sched_getaffinity(0))
+def test_a_cpu_has_a_lane_for_each_core_and_a_spare_unless_told_otherwise() -> None:
+    assert lanes_for("cpu", None) == len(os.sched_getaffinity(0)) + 1
     assert lanes_for("cpu", 3) == 3
     assert lanes_for("cuda", None) == 1
 
