@@ -16,6 +16,7 @@ from app.api.deps import Parts
 from app.api.handlers import respond
 from app.api.middleware import Observed
 from app.api.routes import classify, embed, health, models
+from app.batching.admission import Board
 from app.errors import ApiError
 from app.serving.catalog import Catalog
 from app.serving.service import Service
@@ -28,9 +29,14 @@ TASK_ROUTES = ("/embed", "/classify")
 
 
 def create_app(
-    settings: Settings, engine: Engine, catalog: Catalog, *, lifespan: Lifespan[FastAPI] | None = None
+    settings: Settings,
+    engine: Engine,
+    catalog: Catalog,
+    *,
+    board: Board | None = None,
+    lifespan: Lifespan[FastAPI] | None = None,
 ) -> FastAPI:
-    """The ASGI application of one front end."""
+    """The ASGI application of one front end. `board` is what it shares with the others, if there are others."""
     app = FastAPI(
         title="encodery",
         version=API_VERSION,
@@ -41,7 +47,7 @@ def create_app(
         middleware=[Middleware(Observed)],
         exception_handlers={ApiError: _answer, HTTPException: _answer, RequestValidationError: _answer},
     )
-    app.state.parts = Parts(settings, engine, catalog, Service(engine, settings))
+    app.state.parts = Parts(settings, engine, catalog, Service(engine, settings, board=board))
     for routes in (embed, classify, models, health):
         app.include_router(routes.router)
     metrics.initialise(catalog.names(), TASK_ROUTES)

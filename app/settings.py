@@ -110,6 +110,20 @@ class Settings(BaseSettings):
         description="Batches run side by side on the CPU, one thread each. Unset: one a core and a spare one, so "
         "that no core waits while a batch is formed.",
     )
+    engines: int | None = Field(
+        default=None,
+        ge=1,
+        le=64,
+        description="Engine processes, one a device. Unset: one for each GPU that CUDA shows, or one on the CPU; "
+        "several on the CPU share its cores.",
+    )
+    cache_bytes: int = Field(
+        default=0,
+        ge=0,
+        le=2**40,
+        description="Memory for vectors and logits of texts that ran, in each engine: a text that comes again is not "
+        "run again. Off by default, because traffic that repeats itself is the exception, and a benchmark the rule.",
+    )
     timeout_ms: int = Field(
         default=30_000,
         ge=1,

@@ -6,7 +6,7 @@ Times are seconds of `time.monotonic()`, which all processes of one machine shar
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,13 +47,31 @@ class ModelKey:
         return f"{self.name}@{self.version}"
 
 
+Priority = Literal["interactive", "bulk"]
+
+
+class Flow(NamedTuple):
+    """Who waits, and how urgently: what the scheduler is fair between."""
+
+    principal: str  # the caller's address; an API key's name once there are keys
+    priority: Priority
+
+
+ANYONE = Flow("", "interactive")
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What an engine is asked: the rows of one request, to be answered before `deadline_s`."""
+    """What an engine is asked: the rows of one request, to be answered before `deadline_s`.
+
+    `outputs` are the graph outputs that are wanted; none named means all of them.
+    """
 
     model: ModelKey
     rows: Sequence[Ids]
     deadline_s: float
+    flow: Flow = ANYONE
+    outputs: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +115,7 @@ class EngineStatus:
 
     is_ready: bool
     models: Sequence[ModelStatus] = field(default=())
+    oldest_batch_s: float = 0.0  # how long the batch has run that runs longest; an engine that hangs shows here
 
 
 class Engine(Protocol):

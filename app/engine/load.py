@@ -31,7 +31,8 @@ REPEATS = 3
 class LoadedModel:
     """A model that agreed with its golden outputs on this device."""
 
-    runner: Runner
+    lane: Runner  # a run on one thread; several go side by side
+    wide: Runner  # a run on all cores, for a request that finds the engine empty
     status: ModelStatus
     probe: Ids  # one real row, for the engine to run when it is idle
 
@@ -65,7 +66,7 @@ def load_model(folder: Path, device: Device, *, lanes: int) -> LoadedModel:
             clock=time.thread_time if device == "cpu" else time.perf_counter,
         ),
     )
-    return LoadedModel(runner, status, probe=min(rows, key=len))
+    return LoadedModel(runner, runner, status, probe=min(rows, key=len))
 
 
 def _open_session(manifest: Manifest, data: bytes, device: Device, path: str) -> OrtRunner:

@@ -75,11 +75,14 @@ def create_session(model: bytes, device: Device) -> ort.InferenceSession:
     return session
 
 
-def lanes_for(device: Device, wanted: int | None) -> int:
-    """How many runs go side by side: one a core and a spare on a CPU, one on a GPU, or what the setting says."""
+def lanes_for(device: Device, wanted: int | None, *, share: int = 1) -> int:
+    """How many runs go side by side: one a core and a spare on a CPU, one on a GPU, or what the setting says.
+
+    `share` is how many engines the cores are divided among.
+    """
     if wanted is not None:
         return wanted
-    return 1 if device == "cuda" else cores() + SPARE_LANES
+    return 1 if device == "cuda" else max(1, cores() // share) + SPARE_LANES
 
 
 def cores() -> int:

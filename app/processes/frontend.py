@@ -1,6 +1,7 @@
 """A front-end process: one uvicorn that parses, tokenises and renders, and asks the engine for the rest.
 
-    python -m app.processes.frontend --lifeline FD --notify FD --listen FD --socket PATH NAME@VERSION …
+    python -m app.processes.frontend --lifeline FD --notify FD --listen FD --runtime DIR --engines N --number I \
+        NAME@VERSION …
 
 The listening socket is the supervisor's and shared by all front ends. SIGTERM lets requests in the house end.
 """
@@ -9,7 +10,6 @@ import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from types import FrameType
 
 import uvicorn
@@ -27,6 +27,7 @@ from app.processes.banner import banner
 from app.processes.engine import announce, load_all
 from app.processes.http import Http1
 from app.processes.process import StartError
+from app.serving.board import SharedBoard
 from app.serving.catalog import Catalog
 from app.serving.service import Service
 from app.settings import Settings, load_settings
@@ -76,7 +77,10 @@ def main() -> int:
         catalog = Catalog.open(settings.store, arguments.models)
     except BundleError as error:
         return self.refuse(str(error))
-    uvloop.run(_serve(self, settings, catalog, arguments.socket, socket.socket(fileno=arguments.listen)))
+    engine = RemoteEngine([child.engine_socket(arguments.runtime, number) for number in range(arguments.engines)])
+    board = SharedBoard(child.board_file(arguments.runtime), arguments.number)
+    app = create_app(settings, engine, catalog, board=board, lifespan=lambda _: _connected(self, engine))
+    uvloop.run(make_server(app, settings).serve(sockets=[socket.socket(fileno=arguments.listen)]))
     return 0
 
 
@@ -99,7 +103,7 @@ def serve_alone(settings: Settings, keys: list[ModelKey], listener: socket.socke
 async def _serve_alone(
     settings: Settings, models: list[LoadedModel], lanes: int, catalog: Catalog, listener: socket.socket
 ) -> None:
-    engine = LocalEngine(models, lanes=lanes)
+    engine = LocalEngine(models, lanes=lanes, cache_bytes=settings.cache_bytes)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -112,19 +116,14 @@ async def _serve_alone(
     await make_server(app, settings).serve(sockets=[listener])
 
 
-async def _serve(self: child.Child, settings: Settings, catalog: Catalog, path: Path, listener: socket.socket) -> None:
-    engine = RemoteEngine(path)
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        engine.start()
-        await engine.connected()
-        self.ready()
-        yield
-        await engine.close()
-
-    app = create_app(settings, engine, catalog, lifespan=lifespan)
-    await make_server(app, settings).serve(sockets=[listener])
+@asynccontextmanager
+async def _connected(self: child.Child, engine: RemoteEngine) -> AsyncIterator[None]:
+    """Serve while this lasts: from the engines' first word to the end of the last request."""
+    engine.start()
+    await engine.connected()
+    self.ready()
+    yield
+    await engine.close()
 
 
 if __name__ == "__main__":

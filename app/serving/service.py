@@ -1,19 +1,19 @@
 """What happens to the texts of one request between the body and the answer?
 
-`run` reads from top to bottom: estimate → admit → tokenise → reserve → submit. Shedding happens on an estimate from the
-byte count, before any real work; exact tokens are reserved after encoding. A request ends exactly once: answered,
-refused, failed or expired. Cancelling `run` drops what has not run.
+`gate` is asked before a body is read, `run` once it is valid: estimate → admit → tokenise → reserve → submit. Shedding
+happens before any real work, on what is already inside; a newcomer counts by its bytes at first, by its tokens after
+encoding. A request ends exactly once: answered, refused, failed or expired. Cancelling `run` drops what has not run.
 """
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 
-from app.batching.admission import Admission, Ticket
+from app.batching.admission import Admission, Board, Ticket
 from app.encoding.tokenizer import Truncate, size_bytes
 from app.errors import (
     DeadlineExceededError,
@@ -27,7 +27,7 @@ from app.serving.catalog import ServedModel
 from app.settings import Settings
 from app.telemetry import metrics
 from app.telemetry.logging import RequestRecord
-from app.types import Answer, Clock, Cost, Encoding, Engine, ModelKey, Rows, Work
+from app.types import ANYONE, Answer, Clock, Cost, Encoding, Engine, Flow, ModelKey, Rows, Work
 
 # Up to here tokenising takes under a millisecond (5 to 10 MB/s), less than handing it to a thread is worth under load;
 # beyond, it would hold up every other request of this front end.
@@ -42,6 +42,8 @@ class Ask:
     texts: Sequence[str]
     truncate: Truncate
     timeout_ms: int | None
+    outputs: Sequence[str] = ()  # of the graph; all of them if none is named
+    flow: Flow = ANYONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +62,13 @@ class Result:
 class Service:
     """The way of a request through one front end. Lives on the event loop's thread."""
 
-    def __init__(self, engine: Engine, settings: Settings, *, clock: Clock = time.monotonic) -> None:
+    def __init__(
+        self, engine: Engine, settings: Settings, *, board: Board | None = None, clock: Clock = time.monotonic
+    ) -> None:
         self._engine = engine
         self._limits = settings.limits
         self._timeout_ms = settings.timeout_ms
-        self._admission = Admission(max_wait_ms=settings.admission.max_wait_ms)
+        self._admission = Admission(max_wait_ms=settings.admission.max_wait_ms, board=board)
         self._clock = clock
         self._is_draining = False
 
@@ -85,6 +89,15 @@ class Service:
         if not self._engine.status().is_ready:
             raise NotReadyError("the engine is starting; retry in a moment", retry_after_ms=1000)
 
+    def gate(self) -> None:
+        """Return if a request that comes now would be let in. Costs a microsecond: ask before anything else.
+
+        Raises:
+            OverloadedError: the predicted wait is over the limit.
+        """
+        with _counting_sheds():
+            self._admission.check()
+
     async def run(self, ask: Ask, record: RequestRecord) -> Result:
         """The raw outputs for every text of `ask`; fills in the counts of `record`.
 
@@ -98,10 +111,12 @@ class Service:
             async with self._until(deadline_s):
                 encodings = await self._tokenise(ask)
                 tokens = self._check_tokens(encodings)
-                ticket.reserve(tokens)
+                ticket.reserve(tokens, cost)
                 _count(record, ask.model.key.name, encodings, tokens)
-                answer = await self._engine.submit(Work(ask.model.key, [one.ids for one in encodings], deadline_s))
-        metrics.queue_seconds.labels(ask.model.key.name).observe(answer.timing.queue_s)
+                rows = [one.ids for one in encodings]
+                answer = await self._engine.submit(Work(ask.model.key, rows, deadline_s, ask.flow, ask.outputs))
+            ticket.waited(1000 * answer.timing.queue_s)
+        metrics.observe_queue(ask.model.key.name, answer.timing.queue_s)
         _check_finite(answer)
         return Result(answer.outputs, encodings)
 
@@ -124,17 +139,18 @@ class Service:
         return cost
 
     def _admit(self, ask: Ask, cost: Cost) -> Ticket:
-        try:
+        with _counting_sheds():
             return self._admission.admit(ask.model.encoder.estimate_tokens(ask.texts), cost)
-        except OverloadedError:
-            metrics.shed_total.labels("predicted_wait").inc()
-            raise
 
     async def _tokenise(self, ask: Ask) -> list[Encoding]:
-        with metrics.tokenize_seconds.time():
+        started_s = time.perf_counter()
+        encode = ask.model.encoder.encode
+        try:
             if sum(map(size_bytes, ask.texts)) <= INLINE_BYTES:
-                return ask.model.encoder.encode(ask.texts, ask.truncate)
-            return await asyncio.to_thread(ask.model.encoder.encode, ask.texts, ask.truncate)
+                return encode(ask.texts, ask.truncate)
+            return await asyncio.to_thread(encode, ask.texts, ask.truncate)
+        finally:
+            metrics.tokenize_seconds.observe(time.perf_counter() - started_s)
 
     def _check_tokens(self, encodings: Sequence[Encoding]) -> int:
         tokens = sum(encoding.tokens for encoding in encodings)
@@ -156,6 +172,15 @@ class Service:
         except DeadlineExceededError:
             metrics.expired_total.inc()
             raise
+
+
+@contextmanager
+def _counting_sheds() -> Iterator[None]:
+    try:
+        yield
+    except OverloadedError:
+        metrics.shed_total.labels("predicted_wait").inc()
+        raise
 
 
 def _count(record: RequestRecord, model: str, encodings: Sequence[Encoding], tokens: int) -> None:

@@ -9,6 +9,7 @@ made-up path or model name adds no series. Gauges use the `live` modes: they go 
 `forget` is told that it died.
 """
 
+import functools
 import os
 from collections.abc import Iterable
 
@@ -69,6 +70,37 @@ engine_up = Gauge("encodery_engine_up", "Engines that are connected and warm.", 
 engine_restarts_total = Counter("encodery_engine_restarts_total", "Engines started again after they died.")
 
 SHED_REASONS = ("predicted_wait",)
+
+
+@functools.cache
+def _queue_series(model: str) -> Histogram:
+    return queue_seconds.labels(model)
+
+
+def observe_queue(model: str, seconds: float) -> None:
+    """Count how long one request waited before its first run."""
+    _queue_series(model).observe(seconds)
+
+
+@functools.cache  # looking labels up costs more than counting
+def _batch_series(model: str) -> tuple[Histogram, Histogram, Histogram, Counter, Counter]:
+    return (
+        run_seconds.labels(model),
+        batch_rows.labels(model),
+        batch_tokens.labels(model),
+        tokens_total.labels(model),
+        padded_tokens_total.labels(model),
+    )
+
+
+def count_batch(model: str, *, rows: int, tokens: int, longest: int, seconds: float) -> None:
+    """Count one batch that ran: its rows, their tokens, and the length that all were padded to."""
+    run, size, padded, read, paid = _batch_series(model)
+    run.observe(seconds)
+    size.observe(rows)
+    padded.observe(rows * longest)
+    read.inc(tokens)
+    paid.inc(rows * longest)
 
 
 def initialise(models: Iterable[str], routes: Iterable[str]) -> None:

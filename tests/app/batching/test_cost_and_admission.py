@@ -1,10 +1,13 @@
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.batching.admission import Admission
+from app.batching.admission import LEARN_FROM_MS, Admission
 from app.batching.cost import BUDGET_MAX, BUDGET_MIN, Sample, budget_tokens, fit, predicted_wait_ms
 from app.errors import OverloadedError
+from app.serving.board import SharedBoard
 from app.types import Cost
 
 COST = Cost(overhead_ms=1.0, ms_per_token=0.5, lanes=2)
@@ -45,9 +48,8 @@ def test_a_request_over_the_predicted_wait_is_refused_with_the_wait() -> None:
 def test_an_empty_house_takes_any_request() -> None:
     admission = Admission(max_wait_ms=1)
 
-    admission.admit(10**9, COST)
-
-    assert admission.tokens == 10**9
+    assert admission.admit(10**9, COST).wait_ms == 0
+    assert admission.wait_ms() == predicted_wait_ms(10**9, COST)
 
 
 @given(requests=st.lists(st.tuples(st.integers(0, 1000), st.integers(0, 1000))))
@@ -56,12 +58,58 @@ def test_every_token_that_enters_leaves(requests: list[tuple[int, int]]) -> None
     tickets = []
     for estimate, exact in requests:
         ticket = admission.admit(estimate, COST)
-        ticket.reserve(exact)
+        ticket.reserve(exact, COST)
         tickets.append(ticket)
-    assert admission.tokens == sum(exact for _, exact in requests)
+    expected_ms = sum(predicted_wait_ms(exact, COST) for _, exact in requests)
+    assert admission.wait_ms() == pytest.approx(expected_ms, abs=1e-6)
 
     for ticket in tickets:
         with ticket:
             pass
 
-    assert admission.tokens == 0
+    assert admission.wait_ms() == pytest.approx(0, abs=1e-6)
+
+
+def test_front_ends_count_what_the_others_let_in(tmp_path: Path) -> None:
+    here = Admission(max_wait_ms=100, board=SharedBoard(tmp_path / "board", 0))
+    there = Admission(max_wait_ms=100, board=SharedBoard(tmp_path / "board", 63))
+
+    ticket = here.admit(1000, COST)
+
+    assert there.wait_ms() == here.wait_ms() == predicted_wait_ms(1000, COST)
+    with pytest.raises(OverloadedError):
+        there.check()
+    with ticket:
+        pass
+    assert there.check() == 0
+
+
+def test_a_front_end_that_is_started_again_takes_nothing_over(tmp_path: Path) -> None:
+    Admission(max_wait_ms=100, board=SharedBoard(tmp_path / "board", 5)).admit(1000, COST)
+
+    assert SharedBoard(tmp_path / "board", 5).total_ms() == 0
+
+
+@given(slowness=st.floats(0.6, 3.5))
+def test_predictions_follow_the_machine(slowness: float) -> None:
+    """Where everything takes `slowness` times as long as a run's price says, the predicted wait comes to say so too."""
+    admission = Admission(max_wait_ms=1e9)
+    ticket = admission.admit(10_000, COST)
+    truth_ms = slowness * predicted_wait_ms(10_000, COST)
+
+    for _ in range(200):
+        admission.learn(admission.wait_ms(), truth_ms)
+
+    assert admission.wait_ms() == pytest.approx(truth_ms, rel=0.02)
+    ticket.__exit__()
+
+
+def test_waits_too_short_to_mean_anything_teach_nothing() -> None:
+    admission = Admission(max_wait_ms=1e9)
+    admission.admit(10_000, COST)
+    before_ms = admission.wait_ms()
+
+    for _ in range(100):
+        admission.learn(LEARN_FROM_MS - 1, 10_000)
+
+    assert admission.wait_ms() == before_ms

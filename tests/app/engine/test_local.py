@@ -4,7 +4,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from app.engine.local import FRESH_S, LocalEngine
+from app.engine.core import FRESH_S
+from app.engine.local import LocalEngine
 from app.errors import DeadlineExceededError, EngineFailedError, ModelNotFoundError
 from app.types import Answer, ModelKey, Work
 from tests.app.engine.fakes import KEY, EchoRunner, GatedRunner, PoisonedRunner, ids, loaded
@@ -125,6 +126,7 @@ def test_readiness_ends_when_no_forward_pass_is_fresh() -> None:
 
     async def check() -> None:
         engine = LocalEngine([loaded(EchoRunner())], lanes=1, clock=lambda: now[0])
+        engine.start()
         assert engine.status().is_ready
         now[0] += FRESH_S + 1
         assert not engine.status().is_ready
