@@ -12,6 +12,7 @@ import os
 import select
 import signal
 import sys
+import threading
 from pathlib import Path
 
 from app.bundle.errors import BundleError
@@ -28,6 +29,7 @@ from app.types import ModelKey
 
 log = logging.getLogger(__name__)
 
+BROKEN_EXIT = 70  # EX_SOFTWARE of sysexits.h
 DRAIN_S = 8.0  # for what is in the house when told to stop; the supervisor waits a little longer
 
 
@@ -66,8 +68,19 @@ def main() -> int:
     except (BundleError, DeviceError) as error:
         return self.refuse(str(error))
     faulthandler.enable()  # a supervisor that finds this process hanging asks for its stacks with SIGABRT
+    threading.excepthook = _end_with_thread
     _serve(self, settings, models, lanes, child.engine_socket(arguments.runtime, arguments.number))
     return 0
+
+
+def _end_with_thread(failure: threading.ExceptHookArgs) -> None:
+    """A lane or a reader that dies of an error of ours, or of a device that is lost, leaves an engine that is no whole
+    one: it ends here, and the supervisor starts another, which runs again what this one held.
+    """
+    name = failure.thread.name if failure.thread is not None else "a thread"
+    log.critical("%s died; the engine ends", name, exc_info=failure.exc_value)
+    logging.shutdown()
+    os._exit(BROKEN_EXIT)
 
 
 def _load(store: Path, key: ModelKey, device: Device, lanes: int) -> LoadedModel:
