@@ -85,9 +85,15 @@ class Core:
 
     def submit(self, jobs: Sequence[Job]) -> None:
         """Take requests in. Each is delivered once, unless it is dropped."""
+        scheduler = self._scheduler
         with self._work:
-            pushed = sum(self._scheduler.add(job) for job in jobs)
+            joined, cached = scheduler.joined, scheduler.cached
+            pushed = sum(scheduler.add(job) for job in jobs)
+            joined, cached = scheduler.joined - joined, scheduler.cached - cached
             self._work.notify(pushed)
+        if joined or cached:
+            metrics.joined_total.inc(joined)
+            metrics.cached_total.inc(cached)
         self._hand_over()
 
     def drop(self, job: Job) -> None:
