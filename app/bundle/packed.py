@@ -43,6 +43,7 @@ class PackedSpec(Strict):
     format: Literal[1] = 1
     heads: int = Field(ge=1)
     hidden: int = Field(ge=1)
+    vocabulary: int = Field(ge=1)
     max_tokens: int = Field(ge=1)
     pad_id: int = Field(ge=0)
     position_pad: int | None = None

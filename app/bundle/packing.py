@@ -61,19 +61,22 @@ def dummies(tail: int, longest: int) -> int:
 
 
 def offsets(shape: Shape) -> tuple[dict[str, int], int]:
-    """Where each input of a run begins in its buffer, and the length of the buffer; both count int32 values."""
+    """Where each input of a run begins in its buffer, and the length of the buffer; both count int32 values.
+
+    The length is a power of two, so that a few buffers on the device serve every shape.
+    """
     found, end = {}, 0
     for name, size in _sizes(shape).items():
         found[name] = end
         end += -(-size // ALIGN) * ALIGN
-    return found, end
+    return found, 1 << (end - 1).bit_length()
 
 
 def pack(rows: Sequence[Ids], shape: Shape, spec: PackedSpec) -> Packed:
     """A batch as the graph takes it, row i as sequence i.
 
     Raises:
-        ValueError: a row without tokens, or rows that do not fit into `shape`.
+        ValueError: a row without tokens, an id that the model has no row for, or rows that do not fit into `shape`.
     """
     lengths = np.fromiter(map(len, rows), np.int32, len(rows))
     total = int(lengths.sum())
@@ -88,6 +91,8 @@ def pack(rows: Sequence[Ids], shape: Shape, spec: PackedSpec) -> Packed:
     ids_T = batch.view("input_ids")
     np.concatenate(rows, out=ids_T[:total])
     ids_T[total:] = spec.pad_id
+    if not 0 <= ids_T.min() <= ids_T.max() < spec.vocabulary:  # on a device it would be an illegal access, and its end
+        raise ValueError(f"ids go from {ids_T.min()} to {ids_T.max()}; the model knows 0 to {spec.vocabulary - 1}")
     bounds = batch.view("cu_seqlens")
     _bound(bounds, lengths, total, shape)
     _count(batch.view("position_ids"), ids_T[:total], bounds[: len(rows)], lengths, spec)

@@ -11,5 +11,5 @@ MAX_TOKENS = 64
 
 def tiny_packed(precision: PackedPrecision = "fp32", *, pooling: Pooling = "mean") -> ModelProto:
     """Two layers of 32."""
-    weights = draw(layers=2, hidden=32, heads=4, vocabulary=200, max_tokens=MAX_TOKENS, pooling=pooling)
+    weights = draw(layers=2, hidden=32, heads=4, vocabulary=400, max_tokens=MAX_TOKENS, pooling=pooling)
     return build_graph(weights, precision)

@@ -23,7 +23,9 @@ def refusal(model: ModelProto) -> str:
 def test_file_describes_itself() -> None:
     _model, spec = read_packed(bytes_of(tiny_packed()), "graph")
 
-    assert spec == PackedSpec(heads=4, hidden=32, max_tokens=64, pad_id=0, outputs={"sentence_embedding": 32})
+    assert spec == PackedSpec(
+        heads=4, hidden=32, vocabulary=400, max_tokens=64, pad_id=0, outputs={"sentence_embedding": 32}
+    )
 
 
 def test_graph_that_is_not_packed_is_refused() -> None:

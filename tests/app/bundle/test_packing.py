@@ -16,7 +16,9 @@ from app.types import Ids
 
 MAX_TOKENS = 12
 PAD = 1
-SPEC = PackedSpec(heads=2, hidden=16, max_tokens=MAX_TOKENS, pad_id=PAD, outputs={"sentence_embedding": 16})
+SPEC = PackedSpec(
+    heads=2, hidden=16, vocabulary=10, max_tokens=MAX_TOKENS, pad_id=PAD, outputs={"sentence_embedding": 16}
+)
 ROBERTA = SPEC.model_copy(update={"position_pad": PAD})
 
 rows_of_ids = st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=MAX_TOKENS), min_size=1, max_size=8)
@@ -125,8 +127,20 @@ def test_feeds_have_the_inputs_in_the_graph_s_order() -> None:
         ([[1, 2, 3]], Shape(3, 1, 2), "do not fit"),
         ([[1], [2]], Shape(2, 1, 2), "do not fit"),
         ([[1]], Shape(2, 1, 1), "do not fit"),
+        ([[1, 10]], Shape(2, 1, 2), "ids go from 1 to 10; the model knows 0 to 9"),
+        ([[-1, 1]], Shape(2, 1, 2), "ids go from -1 to 1"),
     ],
-    ids=["nothing", "no tokens", "too long", "too many tokens", "too long for S", "too many rows", "no dummy for tail"],
+    ids=[
+        "nothing",
+        "no tokens",
+        "too long",
+        "too many tokens",
+        "too long for S",
+        "too many rows",
+        "no dummy for tail",
+        "unknown id",
+        "negative id",
+    ],
 )
 def test_what_does_not_fit_is_refused(rows: list[list[int]], shape: Shape, message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -10,9 +10,10 @@
 from dataclasses import dataclass
 
 from app.bundle.packed import read_packed
-from training.export.packed.families import PackedError, read_weights
+from training.export.packed.families import read_weights
 from training.export.packed.gate import PackedParity, check_graph
 from training.export.packed.graph import PackedPrecision, build_graph
+from training.export.packed.weights import PackedError
 from training.export.parity import Reference
 from training.modeling.model import Model
 

@@ -11,16 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from training.errors import TrainingError
-from training.export.packed.weights import EncoderWeights, Floats, Gelu, Layer, Linear, Norm
+from training.export.packed.weights import EncoderWeights, Floats, Gelu, Layer, Linear, Norm, PackedError
 from training.modeling.model import Model
 
 GELUS: Mapping[str, Gelu] = {"gelu": "erf", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}
 HEAD_SIZES = range(8, 257, 8)  # what fused attention on CUDA takes
-
-
-class PackedError(TrainingError):
-    """This model has no packed graph; the message says what stands in the way."""
 
 
 @dataclass(frozen=True, slots=True)

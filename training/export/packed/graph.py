@@ -26,12 +26,13 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from app.bundle.manifest import EMBEDDING_OUTPUT
 from app.bundle.packed import ATTENTION, CONTRIB, DISTANCE, KEY, PackedSpec
-from training.export.packed.weights import EncoderWeights, Layer, Linear, Norm
+from training.export.packed.weights import EncoderWeights, Layer, Linear, Norm, PackedError
 
 PackedPrecision = Literal["fp32", "fp16"]
 
 OPSET = 20
 IR_VERSION = 10
+HALF_MOST = float(np.finfo(np.float16).max)
 UNIFORM_SCALE = 1e-20  # logits below 1e-17 have the exponential 1 exactly; 0 would mean the default, 1/√D
 DTYPES = {"fp32": (np.float32, TensorProto.FLOAT), "fp16": (np.float16, TensorProto.FLOAT16)}
 
@@ -39,7 +40,11 @@ DTYPES = {"fp32": (np.float32, TensorProto.FLOAT), "fp16": (np.float16, TensorPr
 def build_graph(
     weights: EncoderWeights, precision: PackedPrecision = "fp16", *, fused_embedding: bool = False
 ) -> ModelProto:
-    """The packed graph of `weights`, with packed QKV; `app.bundle.packed.separate_qkv` makes the other layout."""
+    """The packed graph of `weights`, with packed QKV; `app.bundle.packed.separate_qkv` makes the other layout.
+
+    Raises:
+        PackedError: a weight is no half-precision number.
+    """
     return _Builder(weights, precision).build(fused_embedding=fused_embedding)
 
 
@@ -187,6 +192,8 @@ class _Builder:
         return output
 
     def _cast(self, values: NDArray[np.float32]) -> NDArray[np.floating]:
+        if self._numpy is np.float16 and (most := np.abs(values).max(initial=0)) > HALF_MOST:
+            raise PackedError(f"a weight of {most:.0f} is over {HALF_MOST:.0f}, the largest half-precision number")
         return np.ascontiguousarray(values, self._numpy)
 
     def _tensor(self, name: str, values: NDArray[np.generic]) -> str:
@@ -199,6 +206,7 @@ class _Builder:
         spec = PackedSpec(
             heads=weights.heads,
             hidden=weights.hidden,
+            vocabulary=len(weights.word_VH),
             max_tokens=weights.max_tokens,
             pad_id=weights.pad_id,
             position_pad=weights.position_pad,

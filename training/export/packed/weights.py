@@ -12,9 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.bundle.manifest import Pooling
+from training.errors import TrainingError
 
 Floats = NDArray[np.float32]
 Gelu = Literal["erf", "tanh"]
+
+
+class PackedError(TrainingError):
+    """This model has no packed graph; the message says what stands in the way."""
 
 
 @dataclass(frozen=True, slots=True)

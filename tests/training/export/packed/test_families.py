@@ -73,5 +73,13 @@ def test_wrong_shape_is_refused() -> None:
     assert refusal(reference) == "embeddings.LayerNorm.weight has shape (31,), not (32,)"
 
 
+def test_weight_over_half_precision_is_refused() -> None:
+    reference = make_reference()
+    with torch.no_grad():
+        reference.model.encoder.trunk.embeddings.word_embeddings.weight[7, 3] = 70000
+
+    assert refusal(reference) == "a weight of 70000 is over 65504, the largest half-precision number"
+
+
 def test_more_tokens_than_positions_are_refused() -> None:
     assert refusal(make_reference("roberta"), MAX_TOKENS + 1) == "41 tokens need positions up to 42; the encoder has 42"

@@ -232,7 +232,7 @@ def test_wrong_head_is_refused_in_half_precision(bert: Reference) -> None:
         checked(graph, bert, half=True)
 
 
-def test_values_near_the_largest_half_number_are_refused(bert: Reference) -> None:
+def test_values_near_the_largest_half_number_are_refused() -> None:
     """What a norm takes out again still has to fit before it."""
     reference = make_reference()
     down = reference.model.encoder.trunk.encoder.layer[0].output.dense
@@ -242,6 +242,15 @@ def test_values_near_the_largest_half_number_are_refused(bert: Reference) -> Non
 
     with pytest.raises(GateError, match=r"G02-finite: layer0\.(down|output_norm, before the norm) reaches \d+"):
         packed.export(reference)
+
+
+def test_overflow_is_refused() -> None:
+    reference = make_reference()
+    with torch.no_grad():
+        reference.model.encoder.trunk.encoder.layer[0].output.dense.weight.mul_(6e4)
+
+    with pytest.raises(GateError, match="G02-finite: the raw texts: sentence_embedding of the packed graph"):
+        packed.check(packed.build(reference.model, max_tokens=40, pad_id=0), reference)
 
 
 def test_a_lost_token_shows_as_not_finite(bert: Reference) -> None:
