@@ -6,7 +6,8 @@ from torch import nn
 from transformers import ElectraConfig, ElectraModel
 
 from tests.training.export.packed.conftest import MAX_TOKENS, SIZES, make_reference
-from training.export.packed import PackedError, build
+from training.export.packed.export import build_packed
+from training.export.packed.weights import PackedError
 from training.export.parity import Reference
 from training.modeling import Model
 from training.modeling.encoder import Encoder
@@ -14,7 +15,7 @@ from training.modeling.encoder import Encoder
 
 def refusal(reference: Reference, max_tokens: int = MAX_TOKENS) -> str:
     with pytest.raises(PackedError) as refused:
-        build(reference.model, max_tokens=max_tokens, pad_id=0)
+        build_packed(reference.model, max_tokens=max_tokens, pad_id=0)
     return str(refused.value)
 
 

