@@ -12,7 +12,9 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from app.bundle.packed import ATTENTION
 
-FAR = np.float32(-1e9)
+Precision = type[np.float16] | type[np.float32]
+
+FAR = -30_000.0  # far below any logit, and a half-precision number
 
 
 def cpu_twin(model: ModelProto) -> ModelProto:
@@ -20,9 +22,11 @@ def cpu_twin(model: ModelProto) -> ModelProto:
     twin = ModelProto()
     twin.CopyFrom(model)
     graph = twin.graph
-    nodes = list(_same_sequence())
+    half = any(tensor.data_type == TensorProto.FLOAT16 for tensor in graph.initializer)
+    precision: Precision = np.float16 if half else np.float32
+    nodes = list(_same_sequence(precision))
     for node in graph.node:
-        nodes += list(_attention(node)) if node.op_type == ATTENTION else [node]
+        nodes += list(_attention(node, precision)) if node.op_type == ATTENTION else [node]
     del graph.node[:]
     graph.node.extend(nodes)
     for name, values in CONSTANTS.items():
@@ -39,13 +43,13 @@ CONSTANTS: dict[str, np.ndarray] = {
     "axis1": np.array([1], np.int64),
     "from1": np.array([1], np.int64),
     "to_end": np.array([2**31], np.int64),
-    "far": np.array(FAR, np.float32),
-    "near": np.array(0, np.float32),
 }
 
 
-def _same_sequence() -> Iterator[NodeProto]:
+def _same_sequence(precision: Precision) -> Iterator[NodeProto]:
     """`mask` [T, T]: 0 inside a sequence, far below 0 across two."""
+    yield _constant("far", np.array(FAR, precision))
+    yield _constant("near", np.array(0, precision))
     yield _node("Shape", ["input_ids"], "tokens1")
     yield _node("Squeeze", ["tokens1", "axis0"], "tokens")
     yield _node("Range", ["zero", "tokens", "one"], "place")
@@ -60,7 +64,7 @@ def _same_sequence() -> Iterator[NodeProto]:
     yield _node("Where", ["same", "near", "far"], "mask")
 
 
-def _attention(node: NodeProto) -> Iterator[NodeProto]:
+def _attention(node: NodeProto, precision: Precision) -> Iterator[NodeProto]:
     out = f"twin.{node.output[0]}"
     attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
     heads = attributes["num_heads"]
@@ -80,7 +84,7 @@ def _attention(node: NodeProto) -> Iterator[NodeProto]:
     yield _node("Transpose", [f"{out}.k_TND"], f"{out}.k", perm=[1, 2, 0])
     yield _node("Transpose", [f"{out}.v_TND"], f"{out}.v", perm=[1, 0, 2])
     yield _node("MatMul", [f"{out}.q", f"{out}.k"], f"{out}.raw")
-    yield from _scaled(out, attributes)
+    yield from _scaled(out, attributes, precision)
     yield _node("Add", [f"{out}.scaled", "mask"], f"{out}.masked")
     yield _node("Softmax", [f"{out}.masked"], f"{out}.shares", axis=-1)
     yield _node("MatMul", [f"{out}.shares", f"{out}.v"], f"{out}.mixed")
@@ -89,14 +93,14 @@ def _attention(node: NodeProto) -> Iterator[NodeProto]:
     yield _node("Reshape", [f"{out}.mixed_TND", f"{out}.flat"], node.output[0])
 
 
-def _scaled(out: str, attributes: dict[str, float]) -> Iterator[NodeProto]:
+def _scaled(out: str, attributes: dict[str, float], precision: Precision) -> Iterator[NodeProto]:
     """The default scale, 1/√D, is read from the queries' shape."""
     if scale := attributes.get("scale"):
-        yield _constant(f"{out}.scale", np.array(scale, np.float32))
+        yield _constant(f"{out}.scale", np.array(scale, precision))
         yield _node("Mul", [f"{out}.raw", f"{out}.scale"], f"{out}.scaled")
         return
     yield _node("Shape", [f"{out}.q"], f"{out}.size1", start=2)
-    yield _node("Cast", [f"{out}.size1"], f"{out}.size", to=TensorProto.FLOAT)
+    yield _node("Cast", [f"{out}.size1"], f"{out}.size", to=helper.np_dtype_to_tensor_dtype(np.dtype(precision)))
     yield _node("Sqrt", [f"{out}.size"], f"{out}.root")
     yield _node("Div", [f"{out}.raw", f"{out}.root"], f"{out}.scaled")
 

@@ -14,15 +14,15 @@ T tokens of a batch, B sequences, S longest length, H hidden size, N heads, D si
 from typing import Final, Literal
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
-from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from pydantic import Field, ValidationError
 
 from app.bundle.errors import BundleError
 from app.bundle.graph import parse_graph
-from app.bundle.manifest import Strict
+from app.bundle.manifest import Manifest, Strict
 
+PACKED_FILE: Final = "model.fp16.packed.onnx"
 KEY: Final = "encodery.packed"
 INPUTS: Final = ("input_ids", "position_ids", "cu_seqlens", "token_offset", "cls_index")
 DISTANCE: Final = "distance"
@@ -70,13 +70,32 @@ def read_packed(data: bytes, path: str) -> tuple[ModelProto, PackedSpec]:
         spec = PackedSpec.model_validate_json(notes[KEY])
     except ValidationError as error:
         raise BundleError("B06-graph", f"{path}: metadata {KEY}: {error.errors()[0]['msg']}") from error
+    for what, values, names, dtype in (
+        ("inputs", model.graph.input, list(spec.inputs), TensorProto.INT32),
+        ("outputs", model.graph.output, list(spec.outputs), TensorProto.FLOAT),
+    ):
+        if (found := [value.name for value in values]) != names:
+            raise BundleError("B07-signature", f"{path}: {what} are {found}, not {names}")
+        if odd := [value.name for value in values if value.type.tensor_type.elem_type != dtype]:
+            raise BundleError("B07-signature", f"{path}: {what}: {odd[0]} is not {TensorProto.DataType.Name(dtype)}")
+    return model, spec
+
+
+def check_packed(data: bytes, manifest: Manifest, path: str) -> None:
+    """Parse and check the packed graph of a bundle.
+
+    Raises:
+        BundleError: B06 or B07, as `read_packed`; B07 too where it is not made for this manifest's model.
+    """
+    _model, spec = read_packed(data, path)
+    promised = {output.name: output.axes[-1] for output in manifest.outputs}
     for what, found, expected in (
-        ("inputs", [value.name for value in model.graph.input], list(spec.inputs)),
-        ("outputs", [value.name for value in model.graph.output], list(spec.outputs)),
+        ("outputs", spec.outputs, promised),
+        ("pad_id", spec.pad_id, manifest.pad_id),
+        ("max_tokens", spec.max_tokens, manifest.max_tokens),
     ):
         if found != expected:
-            raise BundleError("B07-signature", f"{path}: {what} are {found}, not {expected}")
-    return model, spec
+            raise BundleError("B07-signature", f"{path}: {what} of the packed graph: {found}, not {expected}")
 
 
 def separate_qkv(model: ModelProto) -> ModelProto:
@@ -111,7 +130,7 @@ def separate_qkv(model: ModelProto) -> ModelProto:
 
 
 def _separated(
-    graph: GraphProto, attention: NodeProto, matmul: NodeProto, weights: dict[str, onnx.TensorProto]
+    graph: GraphProto, attention: NodeProto, matmul: NodeProto, weights: dict[str, TensorProto]
 ) -> list[NodeProto]:
     """MatMul × 3, the queries' bias, attention; their weights are added to `graph`."""
     packed_HC = numpy_helper.to_array(weights[matmul.input[1]])

@@ -60,6 +60,11 @@ class PackedRunner:
         """Whether small batches replay captured graphs."""
         return self._index.find(1, 1, 1) is not None
 
+    def computed_tokens(self, lengths: Sequence[int]) -> int:
+        """How many tokens a batch of these lengths makes the device compute: its own and the tails."""
+        runs = split(lengths, self._limits)
+        return sum(self._place([lengths[place] for place in places])[0].tokens for places in runs)
+
     def run(self, rows: Sequence[Ids]) -> Mapping[str, Rows]:
         """See `app.types.Runner`.
 

@@ -107,6 +107,18 @@ def test_small_batch_replays_a_graph_and_a_large_one_does_not() -> None:
     assert large[1] == NO_GRAPH
 
 
+def test_computed_tokens_are_those_of_the_shapes_that_run() -> None:
+    sessions = Sessions()
+    runner = runner_of(sessions)
+    _, session = sessions.opened[0]
+    for rows in (make_rows(1, longest=5), make_rows(40)):
+        session.ran.clear()
+
+        runner.run(rows)
+
+        assert runner.computed_tokens([len(row) for row in rows]) == sum(shape.tokens for shape, _ in session.ran)
+
+
 def test_several_threads_use_the_device_through_one() -> None:
     sessions = Sessions()
     runner = runner_of(sessions)

@@ -12,8 +12,6 @@ from training.export.packed.graph import PackedPrecision, build_graph
 from training.export.parity import Reference
 from training.modeling.model import Model
 
-PACKED_FILE = "model.fp16.packed.onnx"
-
 
 @dataclass(frozen=True, slots=True)
 class ExportedPacked:
