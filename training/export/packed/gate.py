@@ -22,6 +22,7 @@ from training.data.collate import encode
 from training.errors import GateError
 from training.evaluate import predict_ids
 from training.export.compare import (
+    VECTOR_LIMIT,
     Floats,
     Outputs,
     check_finite,
@@ -39,6 +40,7 @@ HALF_COSINE = 0.9999  # of unit vectors; MiniLM has 0.999998, a wrong layer 0.06
 HALF_LOGITS = 2e-2  # of the largest logit of a row, MiniLM classifiers have 1e-3
 HALF_ALONE = 2e-3  # of any value of unit vectors: the reference sums a lone row in another order, rounding differs
 HEADROOM = 4.0  # texts that nobody tried may be larger; MiniLM has 290
+ALONE_BATCH = 7  # the batch whose rows are also run alone
 TAIL, EMPTY = 70, 9  # longer than a short batch's longest row: the tail needs several dummies
 SEED = 11
 
@@ -83,7 +85,7 @@ class _Gate:
         self._logits: float | None = None
 
     def check(self, where: str, rows: Rows, shape: Shape) -> None:
-        """One batch against the torch model, and its first row alone against the batch."""
+        """One batch against the torch model; in one of them, also each row alone."""
         with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below, by name
             got = self._packed.run(rows, shape)
         want = predict_ids(self._reference.model, rows, pad_id=self._reference.pad_id)
@@ -91,11 +93,8 @@ class _Gate:
         check_finite(want, where, "torch model")
         check_finite(got, where, "packed graph")
         self._compare(where, want, got)
-        alone = self._packed.run(rows[:1])[EMBEDDING_OUTPUT]
-        difference = float(np.abs(unit(alone) - unit(got[EMBEDDING_OUTPUT][:1])).max())
-        if difference > (limit := HALF_ALONE if self._half else 1e-5):
-            raise GateError("G07-neighbours", f"{where}: row 0 alone differs by {difference:.1e}, over {limit:.0e}")
-        self._alone = max(self._alone, difference)
+        if len(rows) == ALONE_BATCH:
+            self._compare_alone(where, rows, unit(got[EMBEDDING_OUTPUT]))
         self._rows += len(rows)
 
     def check_peak(self) -> None:
@@ -132,6 +131,14 @@ class _Gate:
             raise GateError("G04-vectors", f"{where}: row {row} has cosine {cosine_B[row]:.6f}, under {HALF_COSINE}")
         self._vector = max(self._vector, float(np.abs(a_BD - b_BD).max()))
         self._compare_logits(where, want, got)
+
+    def _compare_alone(self, where: str, rows: Rows, together_BD: Floats) -> None:
+        alone_BD = np.concatenate([unit(self._packed.run([row])[EMBEDDING_OUTPUT]) for row in rows])
+        difference_B = np.abs(alone_BD - together_BD).max(axis=1)
+        row, limit = int(difference_B.argmax()), HALF_ALONE if self._half else VECTOR_LIMIT
+        if difference_B[row] > limit:
+            raise GateError("G07-neighbours", f"{where}: row {row} alone differs by {difference_B[row]:.1e}")
+        self._alone = max(self._alone, float(difference_B[row]))
 
     def _compare_logits(self, where: str, want: Outputs, got: Outputs) -> None:
         for name in want:
@@ -172,7 +179,7 @@ def _batches(reference: Reference) -> Iterator[tuple[str, Rows, Shape]]:
     yield "the longest and the shortest", pair, roomy(pair, tail=TAIL, empty=EMPTY)
     padded = row(min(5, longest))
     padded[len(padded) // 2] = reference.pad_id  # a text may hold the sign of padding: its position is no other's
-    seven = [padded, *(row(generator.randint(1, min(96, longest))) for _ in range(6))]
-    yield "a batch of 7", seven, tight(seven)
+    seven = [padded, *(row(generator.randint(1, min(96, longest))) for _ in range(ALONE_BATCH - 1))]
+    yield f"a batch of {ALONE_BATCH}", seven, tight(seven)
     many = [row(generator.randint(1, min(40, longest))) for _ in range(32)]
     yield "a batch of 32", many, roomy(many, tail=TAIL, empty=EMPTY)
