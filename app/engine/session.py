@@ -6,6 +6,7 @@ single nodes, is refused. Sources: onnxruntime docs, "CUDA Execution Provider"; 
 
 import importlib.metadata
 import os
+from collections.abc import Mapping
 from typing import Literal
 
 import onnx
@@ -46,8 +47,10 @@ def choose_device(wanted: Literal["auto", "cpu", "cuda"]) -> Device:
     return "cpu"
 
 
-def create_session(model: bytes, device: Device) -> ort.InferenceSession:
-    """A session over the bytes of one model file, on `device` and nowhere else.
+def create_session(
+    model: bytes, device: Device, *, cuda_options: Mapping[str, object] | None = None
+) -> ort.InferenceSession:
+    """A session over the bytes of one model file, on `device` and nowhere else; `cuda_options` beside the usual ones.
 
     Raises:
         DeviceError: the session landed on another provider than the one asked for.
@@ -60,7 +63,7 @@ def create_session(model: bytes, device: Device) -> ort.InferenceSession:
     if device == "cuda":
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         options.enable_mem_pattern = False  # shapes vary from run to run
-        providers: list[object] = [("CUDAExecutionProvider", CUDA_OPTIONS)]
+        providers: list[object] = [("CUDAExecutionProvider", CUDA_OPTIONS | dict(cuda_options or {}))]
     else:
         # One thread a run, several runs side by side: small batches a core beat one batch over all cores, and the web
         # workers share the cores without a spinning pool (docs/benchmarks.md).
