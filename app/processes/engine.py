@@ -68,12 +68,12 @@ def main() -> int:
     except (BundleError, DeviceError) as error:
         return self.refuse(str(error))
     faulthandler.enable()  # a supervisor that finds this process hanging asks for its stacks with SIGABRT
-    threading.excepthook = _end_with_thread
+    threading.excepthook = end_with_thread
     _serve(self, settings, models, lanes, child.engine_socket(arguments.runtime, arguments.number))
     return 0
 
 
-def _end_with_thread(failure: threading.ExceptHookArgs) -> None:
+def end_with_thread(failure: threading.ExceptHookArgs) -> None:
     """A lane or a reader that dies of an error of ours, or of a device that is lost, leaves an engine that is no whole
     one: it ends here, and the supervisor starts another, which runs again what this one held.
     """
