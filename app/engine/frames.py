@@ -19,11 +19,25 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 
 from app.errors import ApiError, table
-from app.types import Answer, Cost, EngineStatus, Flow, Ids, ModelKey, ModelStatus, Rows, Timing, Work
+from app.types import (
+    Answer,
+    Cost,
+    EngineStatus,
+    Flow,
+    Ids,
+    ModelKey,
+    ModelStatus,
+    PlanFigures,
+    PlanStatus,
+    Rows,
+    Timing,
+    Work,
+)
 
 WIRE_VERSION = 2
 HEADER = struct.Struct("<IHH")
@@ -191,10 +205,7 @@ def unpack_status(body: bytes) -> EngineStatus:
     """The status of a STATUS frame."""
     try:
         data = json.loads(body)
-        models = [
-            ModelStatus(ModelKey(**model["key"]), model["device"], model["precision"], Cost(**model["cost"]))
-            for model in data["models"]
-        ]
+        models = [_model_status(model) for model in data["models"]]
         return EngineStatus(bool(data["is_ready"]), models, float(data["oldest_batch_s"]))
     except (ValueError, KeyError, TypeError) as error:
         raise FrameError(f"bad status frame: {error}") from error
@@ -207,6 +218,13 @@ def _read_rows(body: bytes, at: int, count: int) -> list[Ids]:
     lengths = np.frombuffer(body, np.uint32, count, at)
     ids = np.frombuffer(body, np.int32, int(lengths.sum()), at + lengths.nbytes)
     return np.split(ids, np.cumsum(lengths[:-1])) if count else []
+
+
+def _model_status(data: dict[str, Any]) -> ModelStatus:
+    plan = data["plan"]
+    if plan is not None:
+        plan = PlanStatus(plan["name"], plan["reason"], [PlanFigures(**figures) for figures in plan["figures"]])
+    return ModelStatus(ModelKey(**data["key"]), data["device"], data["precision"], Cost(**data["cost"]), plan)
 
 
 def _text(value: str) -> bytes:
