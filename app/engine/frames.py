@@ -20,11 +20,25 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from enum import IntEnum
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
 from app.errors import ApiError, table
-from app.types import Answer, Cost, EngineStatus, Flow, Ids, ModelKey, ModelStatus, Rows, Timing, Work
+from app.types import (
+    Answer,
+    Cost,
+    EngineStatus,
+    Flow,
+    Ids,
+    ModelKey,
+    ModelStatus,
+    PlanFigures,
+    PlanStatus,
+    Rows,
+    Timing,
+    Work,
+)
 
 WIRE_VERSION = 2
 HEADER = struct.Struct("<IHH")
@@ -192,10 +206,7 @@ def unpack_status(body: bytes) -> EngineStatus:
     """The status of a STATUS frame."""
     try:
         data = json.loads(body)
-        models = [
-            ModelStatus(ModelKey(**model["key"]), model["device"], model["precision"], Cost(**model["cost"]))
-            for model in data["models"]
-        ]
+        models = [_model_status(model) for model in data["models"]]
         return EngineStatus(bool(data["is_ready"]), models, float(data["oldest_batch_s"]))
     except (ValueError, KeyError, TypeError) as error:
         raise FrameError(f"bad status frame: {error}") from error
@@ -218,6 +229,13 @@ def _flow(principal: bytes, is_bulk: int) -> Flow:
 @lru_cache
 def _outputs(names: bytes) -> Sequence[str]:
     return tuple(names.decode().split(SEPARATOR)) if names else ()
+
+
+def _model_status(data: dict[str, Any]) -> ModelStatus:
+    plan = data["plan"]
+    if plan is not None:
+        plan = PlanStatus(plan["name"], plan["reason"], [PlanFigures(**figures) for figures in plan["figures"]])
+    return ModelStatus(ModelKey(**data["key"]), data["device"], data["precision"], Cost(**data["cost"]), plan)
 
 
 def _text(value: str) -> bytes:

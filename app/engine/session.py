@@ -30,6 +30,10 @@ class DeviceError(Exception):
     """The device asked for is not usable here; the message says why and what to do."""
 
 
+class PlanError(DeviceError):
+    """The execution plan asked for is not to be had here; the message says why and what there is."""
+
+
 def choose_device(wanted: Literal["auto", "cpu", "cuda"]) -> Device:
     """The device to serve from. `auto` takes CUDA where the installed ONNX Runtime and the machine have it.
 
@@ -48,9 +52,13 @@ def choose_device(wanted: Literal["auto", "cpu", "cuda"]) -> Device:
 
 
 def create_session(
-    model: bytes, device: Device, *, cuda_options: Mapping[str, object] | None = None
+    model: bytes, device: Device, *, threads: int = 1, cuda_options: Mapping[str, object] | None = None
 ) -> ort.InferenceSession:
-    """A session over the bytes of one model file, on `device` and nowhere else; `cuda_options` beside the usual ones.
+    """A session over the bytes of one model file, on `device` and nowhere else.
+
+    Args:
+        threads: of a run on a CPU.
+        cuda_options: options of the CUDA provider beside the usual ones.
 
     Raises:
         DeviceError: the session landed on another provider than the one asked for.
@@ -67,8 +75,9 @@ def create_session(
     else:
         # One thread a run, several runs side by side: small batches a core beat one batch over all cores, and the web
         # workers share the cores without a spinning pool (docs/benchmarks.md).
-        options.intra_op_num_threads = 1
+        options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
+        # Threads that spin for work would double the CPU seconds of a run on all cores, at the front ends' cost.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         providers = ["CPUExecutionProvider"]
     session = ort.InferenceSession(model, options, providers=providers, enable_fallback=False)

@@ -43,7 +43,7 @@ def load_all(settings: Settings, keys: list[ModelKey], *, share: int = 1) -> tup
     """
     device = choose_device(settings.device)
     lanes = lanes_for(device, settings.lanes, share=share)
-    models = [_load(settings.store, key, device, min(lanes, cores())) for key in keys]  # a spare lane adds no speed
+    models = [_load(settings, key, device, min(lanes, cores())) for key in keys]  # a spare lane adds no speed
     gc.collect()
     gc.freeze()  # what is loaded stays: later collections need not look at it
     return models, lanes
@@ -83,9 +83,10 @@ def end_with_thread(failure: threading.ExceptHookArgs) -> None:
     os._exit(BROKEN_EXIT)
 
 
-def _load(store: Path, key: ModelKey, device: Device, lanes: int) -> LoadedModel:
+def _load(settings: Settings, key: ModelKey, device: Device, lanes: int) -> LoadedModel:
+    folder = bundle_dir(settings.store, key.name, key.version)
     try:
-        return load_model(bundle_dir(store, key.name, key.version), device, lanes=lanes)
+        return load_model(folder, device, lanes=lanes, setting=settings.plan, keep_in=settings.plans)
     except BundleError as error:
         raise BundleError(error.rule, f"model {key} is refused: {error.reason}") from error
 
