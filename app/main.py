@@ -7,14 +7,13 @@ come ready-made, and `lifespan` is the caller's.
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Lifespan
 
 from app.api.deps import Parts
 from app.api.handlers import respond
-from app.api.middleware import Observed
+from app.api.middleware import Observed, hot_routes
 from app.api.routes import classify, embed, health, models
 from app.errors import ApiError
 from app.serving.catalog import Catalog
@@ -29,7 +28,7 @@ TASK_ROUTES = ("/embed", "/classify")
 
 def create_app(
     settings: Settings, engine: Engine, catalog: Catalog, *, lifespan: Lifespan[FastAPI] | None = None
-) -> FastAPI:
+) -> Observed:
     """The ASGI application of one front end."""
     app = FastAPI(
         title="encodery",
@@ -38,14 +37,14 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,  # a wrong path is a 404 with the envelope, not a redirect to another one
         lifespan=lifespan,
-        middleware=[Middleware(Observed)],
-        exception_handlers={ApiError: _answer, HTTPException: _answer, RequestValidationError: _answer},
+        exception_handlers=dict.fromkeys((ApiError, HTTPException, RequestValidationError, Exception), _answer),
     )
-    app.state.parts = Parts(settings, engine, catalog, Service(engine, settings))
-    for routes in (embed, classify, models, health):
-        app.include_router(routes.router)
+    routers = [module.router for module in (embed, classify, models, health)]
+    for router in routers:
+        app.include_router(router)
     metrics.initialise(catalog.names(), TASK_ROUTES)
-    return app
+    parts = Parts(settings, engine, catalog, Service(engine, settings))
+    return Observed(app, parts, hot_routes(routers))
 
 
 async def _answer(request: Request, error: Exception) -> Response:

@@ -6,13 +6,15 @@ Times are seconds of `time.monotonic()`, which all processes of one machine shar
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 Ids = NDArray[np.int32]  # [T] token ids of one row, special tokens included
 Rows = NDArray[np.float32]  # [B, D] one output, a row per text
+
+Priority = Literal["interactive", "bulk"]
 
 
 class Clock(Protocol):

@@ -42,6 +42,16 @@ class Admission:
         """Take a request of about `tokens` tokens in.
 
         Raises:
+            OverloadedError: see `check`.
+        """
+        self.check(cost)
+        self.tokens += tokens
+        return Ticket(self, tokens)
+
+    def check(self, cost: Cost) -> None:
+        """Return if a newcomer may enter.
+
+        Raises:
             OverloadedError: what is inside already means a longer wait than `max_wait_ms`.
         """
         wait_ms = predicted_wait_ms(self.tokens, cost)
@@ -51,5 +61,3 @@ class Admission:
                 # By then the wait has fallen to half the limit, so that a repeat is let in and not refused again.
                 retry_after_ms=math.ceil(wait_ms - self._max_wait_ms / 2),
             )
-        self.tokens += tokens
-        return Ticket(self, tokens)

@@ -7,13 +7,14 @@ refused, failed or expired. Cancelling `run` drops what has not run.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 
 from app.batching.admission import Admission, Ticket
+from app.encoding.gather import Gatherer
 from app.encoding.tokenizer import Truncate, size_bytes
 from app.errors import (
     DeadlineExceededError,
@@ -24,14 +25,15 @@ from app.errors import (
     RequestTooLargeError,
 )
 from app.serving.catalog import ServedModel
+from app.serving.interrupt import Interruptible
 from app.settings import Settings
 from app.telemetry import metrics
 from app.telemetry.logging import RequestRecord
-from app.types import Answer, Clock, Cost, Encoding, Engine, ModelKey, Rows, Work
+from app.types import Answer, Clock, Cost, Encoding, Engine, ModelKey, Priority, Rows, Work
 
-# Up to here tokenising takes under a millisecond (5 to 10 MB/s), less than handing it to a thread is worth under load;
+# Up to here tokenising takes about a millisecond (2 to 4 MB/s), less than handing it to a thread is worth under load;
 # beyond, it would hold up every other request of this front end.
-INLINE_BYTES = 4096
+INLINE_BYTES = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,9 @@ class Ask:
     model: ServedModel
     texts: Sequence[str]
     truncate: Truncate
-    timeout_ms: int | None
+    timeout_ms: int | None = None
+    priority: Priority = "interactive"
+    principal: str = ""  # who asks, for fairness: the client's address
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,7 @@ class Service:
         self._limits = settings.limits
         self._timeout_ms = settings.timeout_ms
         self._admission = Admission(max_wait_ms=settings.admission.max_wait_ms)
+        self._gatherer = Gatherer()
         self._clock = clock
         self._is_draining = False
 
@@ -85,6 +90,20 @@ class Service:
         if not self._engine.status().is_ready:
             raise NotReadyError("the engine is starting; retry in a moment", retry_after_ms=1000)
 
+    def gate(self, size_bytes: int) -> None:
+        """Return if a request with a body of `size_bytes` would be admitted; asked as soon as its head is there.
+
+        Raises:
+            OverloadedError: the predicted wait is over the limit.
+        """
+        costs = [model.cost for model in self._engine.status().models]
+        try:
+            for cost in costs[:1]:
+                self._admission.check(cost)
+        except OverloadedError:
+            metrics.shed_total.labels("predicted_wait").inc()
+            raise
+
     async def run(self, ask: Ask, record: RequestRecord) -> Result:
         """The raw outputs for every text of `ask`; fills in the counts of `record`.
 
@@ -94,14 +113,13 @@ class Service:
         deadline_s = self._clock() + self._timeout(ask.timeout_ms) / 1000
         self._check_count(ask.texts)
         cost = self._cost(ask.model.key)
-        with self._admit(ask, cost) as ticket:
-            async with self._until(deadline_s):
-                encodings = await self._tokenise(ask)
-                tokens = self._check_tokens(encodings)
-                ticket.reserve(tokens)
-                _count(record, ask.model.key.name, encodings, tokens)
-                answer = await self._engine.submit(Work(ask.model.key, [one.ids for one in encodings], deadline_s))
-        metrics.queue_seconds.labels(ask.model.key.name).observe(answer.timing.queue_s)
+        with self._admit(ask, cost) as ticket, self._until(deadline_s):
+            encodings = await self._tokenise(ask)
+            tokens = self._check_tokens(encodings)
+            ticket.reserve(tokens)
+            _count(record, ask.model.key.name, encodings, tokens)
+            answer = await self._engine.submit(Work(ask.model.key, [one.ids for one in encodings], deadline_s))
+        metrics.child(metrics.queue_seconds, ask.model.key.name).observe(answer.timing.queue_s)
         _check_finite(answer)
         return Result(answer.outputs, encodings)
 
@@ -115,6 +133,12 @@ class Service:
         if len(texts) > self._limits.texts:
             message = f"the request has {len(texts)} texts; the service takes {self._limits.texts}; send it in parts"
             raise RequestTooLargeError(message, param="texts")
+        for index, text in enumerate(texts):
+            if (size := size_bytes(text)) > self._limits.text_bytes:
+                message = (
+                    f"text {index} has {size} bytes; the service takes {self._limits.text_bytes}; send it in parts"
+                )
+                raise RequestTooLargeError(message, param=f"texts[{index}]", index=index)
 
     def _cost(self, key: ModelKey) -> Cost:
         # Not asked: whether the engine is ready. One that died is back in seconds, and what waits is answered then.
@@ -131,10 +155,13 @@ class Service:
             raise
 
     async def _tokenise(self, ask: Ask) -> list[Encoding]:
-        with metrics.tokenize_seconds.time():
-            if sum(map(size_bytes, ask.texts)) <= INLINE_BYTES:
-                return ask.model.encoder.encode(ask.texts, ask.truncate)
-            return await asyncio.to_thread(ask.model.encoder.encode, ask.texts, ask.truncate)
+        started_s = self._clock()
+        if sum(map(size_bytes, ask.texts)) <= INLINE_BYTES:
+            encodings = await self._gatherer.encode(ask.model.encoder, ask.texts, ask.truncate)
+        else:
+            encodings = await asyncio.to_thread(ask.model.encoder.encode, ask.texts, ask.truncate)
+        metrics.tokenize_seconds.observe(self._clock() - started_s)
+        return encodings
 
     def _check_tokens(self, encodings: Sequence[Encoding]) -> int:
         tokens = sum(encoding.tokens for encoding in encodings)
@@ -144,23 +171,28 @@ class Service:
             raise RequestTooLargeError(message, param="texts")
         return tokens
 
-    @asynccontextmanager
-    async def _until(self, deadline_s: float) -> AsyncIterator[None]:
+    @contextmanager
+    def _until(self, deadline_s: float) -> Iterator[None]:
         """Within it, the deadline ends what runs: tokenising too, and an engine that says nothing."""
         try:
-            async with asyncio.timeout(deadline_s - self._clock()):
-                yield
-        except TimeoutError as error:
-            metrics.expired_total.inc()
-            raise DeadlineExceededError("the deadline passed before the answer was there; allow more time") from error
+            with Interruptible(_expired) as body:
+                timer = asyncio.get_running_loop().call_later(deadline_s - self._clock(), body.interrupt)
+                try:
+                    yield
+                finally:
+                    timer.cancel()
         except DeadlineExceededError:
             metrics.expired_total.inc()
             raise
 
 
+def _expired() -> DeadlineExceededError:
+    return DeadlineExceededError("the deadline passed before the answer was there; allow more time")
+
+
 def _count(record: RequestRecord, model: str, encodings: Sequence[Encoding], tokens: int) -> None:
     record.texts, record.tokens = len(encodings), tokens
-    metrics.texts_total.labels(model).inc(len(encodings))
+    metrics.child(metrics.texts_total, model).inc(len(encodings))
     if truncated := sum(encoding.truncated for encoding in encodings):
         metrics.truncated_total.labels(model).inc(truncated)
 

@@ -11,6 +11,8 @@ made-up path or model name adds no series. Gauges use the `live` modes: they go 
 
 import os
 from collections.abc import Iterable
+from functools import lru_cache
+from typing import TypeVar
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -24,6 +26,8 @@ from prometheus_client import (
 from prometheus_client import generate_latest as generate
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+MetricT = TypeVar("MetricT", Counter, Gauge, Histogram)
+
 MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 UNKNOWN = "unknown"  # label of a model that is not in the catalog, and of a path that has no route
 
@@ -36,7 +40,7 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series fo
 
 # Front ends.
 requests_total = Counter("encodery_requests_total", "Requests answered.", ["route", "model", "code"])
-request_seconds = Histogram("encodery_request_seconds", "First byte in to answer ready.", ["route"], buckets=_SECONDS)
+request_seconds = Histogram("encodery_request_seconds", "Whole request in to answer sent.", ["route"], buckets=_SECONDS)
 texts_total = Counter("encodery_texts_total", "Texts accepted.", ["model"])
 truncated_total = Counter("encodery_truncated_total", "Texts cut to fit the model.", ["model"])
 tokenize_seconds = Histogram(
@@ -85,6 +89,12 @@ def initialise(models: Iterable[str], routes: Iterable[str]) -> None:
             requests_total.labels(route, model, "200")
     for reason in SHED_REASONS:
         shed_total.labels(reason)
+
+
+@lru_cache(maxsize=4096)
+def child(metric: MetricT, *labels: str) -> MetricT:
+    """`metric.labels(*labels)`, remembered: looking it up costs as much as counting does. Labels are of fixed sets."""
+    return metric.labels(*labels)
 
 
 def render() -> tuple[bytes, str]:

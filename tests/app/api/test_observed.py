@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from prometheus_client import Counter
 from starlette.types import Message
 
+from app.api.deps import ON_GONE
 from app.main import create_app
 from app.serving.catalog import Catalog
 from app.telemetry import metrics
@@ -27,7 +28,8 @@ class Collecting(logging.Handler):
         self.found: list[RequestRecord] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.found.append(vars(record)["request"])
+        assert isinstance(record.msg, RequestRecord)
+        self.found.append(record.msg)
 
 
 @pytest.fixture
@@ -111,15 +113,20 @@ def test_caller_who_leaves_cancels_the_work(catalog: Catalog, records: list[Requ
     async def send(message: Message) -> None:
         sent.append(message)
 
-    bodies = [b'{"text": "a"}']
-
     async def receive() -> Message:
-        if bodies:
-            return {"type": "http.request", "body": bodies.pop(), "more_body": False}
-        await forever.began.wait()
-        return {"type": "http.disconnect"}
+        return {"type": "http.request", "body": b'{"text": "a"}', "more_body": False}
 
-    asyncio.run(app(scope_of("/embed"), receive, send))
+    async def leave() -> None:
+        scope, registered = scope_of("/embed"), list[Callable[[], None] | None]()
+        scope[ON_GONE] = registered.append
+        task = asyncio.create_task(app(scope, receive, send))
+        await forever.began.wait()
+        assert registered[0] is not None
+        registered[0]()
+        await task
+        assert registered[1:] == [None]
+
+    asyncio.run(leave())
 
     assert forever.was_cancelled
     assert sent == []
