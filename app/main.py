@@ -15,6 +15,7 @@ from app.api.deps import Parts
 from app.api.handlers import respond
 from app.api.middleware import Observed, hot_routes
 from app.api.routes import classify, embed, health, models
+from app.batching.admission import Board
 from app.errors import ApiError
 from app.serving.catalog import Catalog
 from app.serving.service import Service
@@ -27,9 +28,14 @@ TASK_ROUTES = ("/embed", "/classify")
 
 
 def create_app(
-    settings: Settings, engine: Engine, catalog: Catalog, *, lifespan: Lifespan[FastAPI] | None = None
+    settings: Settings,
+    engine: Engine,
+    catalog: Catalog,
+    *,
+    board: Board | None = None,
+    lifespan: Lifespan[FastAPI] | None = None,
 ) -> Observed:
-    """The ASGI application of one front end."""
+    """The ASGI application of one front end. `board` is what it shares with the others, if there are others."""
     app = FastAPI(
         title="encodery",
         version=API_VERSION,
@@ -43,7 +49,7 @@ def create_app(
     for router in routers:
         app.include_router(router)
     metrics.initialise(catalog.names(), TASK_ROUTES)
-    parts = Parts(settings, engine, catalog, Service(engine, settings))
+    parts = Parts(settings, engine, catalog, Service(engine, settings, board=board))
     return Observed(app, parts, hot_routes(routers))
 
 

@@ -139,6 +139,11 @@ class Settings(BaseSettings):
         description="Where models run. `auto` takes CUDA where ONNX Runtime offers it; `cuda` refuses to start without "
         "it, for nothing is slower than a GPU service that quietly runs on the CPU.",
     )
+    plan: Literal["auto", "fp32", "bf16", "int8"] = Field(
+        default="auto",
+        description="How models are executed. `auto` measures what the bundle and the machine allow and takes the "
+        "fastest whose golden inputs agree; a precision pins its plan and refuses to start where it cannot be had.",
+    )
     workers: int = Field(
         default=1,
         ge=0,
@@ -153,6 +158,20 @@ class Settings(BaseSettings):
         description="Batches run side by side on the CPU, one thread each. Unset: one a core and a spare one, so "
         "that no core waits while a batch is formed.",
     )
+    engines: int | None = Field(
+        default=None,
+        ge=1,
+        le=64,
+        description="Engine processes, one a device. Unset: one for each GPU that CUDA shows, or one on the CPU; "
+        "several on the CPU share its cores.",
+    )
+    cache_bytes: int = Field(
+        default=0,
+        ge=0,
+        le=2**40,
+        description="Memory for vectors and logits of texts that ran, in each engine: a text that comes again is not "
+        "run again. Off by default, because traffic that repeats itself is the exception, and a benchmark the rule.",
+    )
     timeout_ms: int = Field(
         default=30_000,
         ge=1,
@@ -166,6 +185,11 @@ class Settings(BaseSettings):
     limits: Limits = Limits()
     http: HttpSettings = HttpSettings()
     admission: AdmissionSettings = AdmissionSettings()
+
+    @property
+    def plans(self) -> Path:
+        """Where the measured choice of each model's execution plan is kept."""
+        return self.models_dir / "cache" / "plans"
 
     @property
     def store(self) -> Path:

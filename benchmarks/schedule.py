@@ -22,7 +22,7 @@ from app.bundle.store import bundle_dir, current
 from app.bundle.tokenizer import cutting, load_tokenizer
 from app.engine.load import load_model
 from app.engine.session import choose_device, lanes_for
-from app.types import Cost
+from app.types import ANYONE, Cost
 from benchmarks.machine import origin
 from benchmarks.schema import Schedule, Simulated
 from benchmarks.tally import percentile
@@ -101,7 +101,7 @@ def simulate(lengths: Sequence[int], clients: int, cost: Cost, rule: Rule) -> Si
     running: list[tuple[float, int, list[Row]]] = []
     waits_ms: list[float] = []
     for tokens in itertools.islice(left, clients):
-        push(Waiting(tokens, 0.0, 0.0, 0.0))
+        push(Waiting(tokens, 0.0, ANYONE, 0.0))
     while True:
         while free and (batch := take()):
             free, batches = free - 1, batches + 1
@@ -114,7 +114,7 @@ def simulate(lengths: Sequence[int], clients: int, cost: Cost, rule: Rule) -> Si
         free += 1
         waits_ms += [now_ms - row.payload for row in batch]
         for tokens in itertools.islice(left, len(batch)):
-            push(Waiting(tokens, now_ms, now_ms, now_ms))
+            push(Waiting(tokens, now_ms, ANYONE, now_ms))
     waits_ms.sort()
     return Simulated(
         rule=rule.name,

@@ -1,63 +1,129 @@
 """May this request enter?
 
-Decided once, before any real work, on an estimate from the byte count: if what is already in the house keeps the
-engine busy for longer than `max_wait_ms`, the newcomer is refused whole, with the predicted wait. After tokenising,
-the estimate is replaced by the truth. Pure bookkeeping for one front end: no clock, no waiting.
+Decided once, before any real work: if what is already in the house keeps the engines busy for longer than
+`max_wait_ms`, the newcomer is refused whole, with the predicted wait. What enters is counted in milliseconds of engine
+time, first from its number of bytes, after tokenising from its tokens. The count is the sum over all front ends, kept
+on a `Board` that they share. No clock, no waiting.
+
+The prediction follows from the measured price of a run; how far the machine of this hour is off it – other processes
+want the cores too – is learnt from the waits that come true.
 """
 
 import math
+from typing import Protocol
 
 from app.batching.cost import predicted_wait_ms
 from app.errors import OverloadedError
 from app.types import Cost
 
+LEARN_SHARE = 0.05  # of the newest wait in the running ratio: some twenty answers move it
+LEARN_FROM_MS = 50.0  # shorter predicted waits say nothing: they are within the noise of one run
+RATIO_MIN, RATIO_MAX = 0.5, 4.0
+
+
+class Board(Protocol):
+    """What all front ends have let in, in milliseconds of engine time."""
+
+    def write(self, own_ms: float) -> None:
+        """Put up what this front end has let in."""
+        ...
+
+    def total_ms(self) -> float:
+        """The sum over all front ends."""
+        ...
+
+
+class LocalBoard:
+    """A board for a front end that is alone."""
+
+    def __init__(self) -> None:
+        self._own_ms = 0.0
+
+    def write(self, own_ms: float) -> None:
+        """See `Board`."""
+        self._own_ms = own_ms
+
+    def total_ms(self) -> float:
+        """See `Board`."""
+        return self._own_ms
+
 
 class Ticket:
-    """The place of one admitted request; a context manager that gives its tokens back exactly once."""
+    """The place of one admitted request; a context manager that gives it back exactly once."""
 
-    def __init__(self, admission: "Admission", tokens: int) -> None:
+    __slots__ = ("_admission", "_ms", "wait_ms")
+
+    def __init__(self, admission: "Admission", ms: float, wait_ms: float) -> None:
         self._admission = admission
-        self._tokens = tokens
+        self._ms = ms
+        self.wait_ms = wait_ms  # predicted at the door
 
-    def reserve(self, tokens: int) -> None:
+    def reserve(self, tokens: int, cost: Cost) -> None:
         """Replace the estimate by the counted tokens."""
-        self._admission.tokens += tokens - self._tokens
-        self._tokens = tokens
+        self._change(predicted_wait_ms(tokens, cost))
+
+    def waited(self, queue_ms: float) -> None:
+        """Tell how long it really took until the request ran."""
+        self._admission.learn(self.wait_ms, queue_ms)
 
     def __enter__(self) -> "Ticket":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.reserve(0)
+        self._change(0.0)
+
+    def _change(self, ms: float) -> None:
+        self._admission.add(ms - self._ms)
+        self._ms = ms
 
 
 class Admission:
-    """The tokens inside this front end, and the limit on the wait that they mean."""
+    """The door of one front end."""
 
-    def __init__(self, *, max_wait_ms: float) -> None:
+    def __init__(self, *, max_wait_ms: float, board: Board | None = None) -> None:
         self._max_wait_ms = max_wait_ms
-        self.tokens = 0
+        self._board = board or LocalBoard()
+        self._own_ms = 0.0
+        self._ratio = 1.0  # of waits that came true to waits that the price of a run predicts
 
-    def admit(self, tokens: int, cost: Cost) -> Ticket:
-        """Take a request of about `tokens` tokens in.
+    def wait_ms(self) -> float:
+        """The predicted wait of a request that came now."""
+        return self._ratio * self._board.total_ms()
 
-        Raises:
-            OverloadedError: see `check`.
-        """
-        self.check(cost)
-        self.tokens += tokens
-        return Ticket(self, tokens)
-
-    def check(self, cost: Cost) -> None:
-        """Return if a newcomer may enter.
+    def check(self) -> float:
+        """The predicted wait, if it is within the limit.
 
         Raises:
-            OverloadedError: what is inside already means a longer wait than `max_wait_ms`.
+            OverloadedError: it is not.
         """
-        wait_ms = predicted_wait_ms(self.tokens, cost)
+        wait_ms = self.wait_ms()
         if wait_ms > self._max_wait_ms:
             raise OverloadedError(
                 f"the predicted wait is {wait_ms:.0f} ms; the limit is {self._max_wait_ms:.0f} ms; retry later",
                 # By then the wait has fallen to half the limit, so that a repeat is let in and not refused again.
                 retry_after_ms=math.ceil(wait_ms - self._max_wait_ms / 2),
             )
+        return wait_ms
+
+    def admit(self, tokens: int, cost: Cost) -> Ticket:
+        """Take a request of about `tokens` tokens in.
+
+        Raises:
+            OverloadedError: what is inside already means a longer wait than `max_wait_ms`.
+        """
+        wait_ms = self.check()
+        ms = predicted_wait_ms(tokens, cost)
+        self.add(ms)
+        return Ticket(self, ms, wait_ms)
+
+    def add(self, ms: float) -> None:
+        """Count work that came in, or, below 0, that has left."""
+        self._own_ms += ms
+        self._board.write(self._own_ms)
+
+    def learn(self, predicted_ms: float, actual_ms: float) -> None:
+        """Move the ratio towards what was seen."""
+        if predicted_ms < LEARN_FROM_MS:
+            return
+        seen = min(max(self._ratio * actual_ms / predicted_ms, RATIO_MIN), RATIO_MAX)
+        self._ratio += LEARN_SHARE * (seen - self._ratio)

@@ -22,7 +22,7 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Pooling = Literal["mean", "cls", "max"]
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
 Device = Literal["any", "cpu", "cuda"]
-Role = Literal["model", "tokenizer", "golden-inputs", "golden-outputs", "report", "card"]
+Role = Literal["model", "weights", "tokenizer", "golden-inputs", "golden-outputs", "report", "card"]
 Json = dict[str, object]
 
 
@@ -97,7 +97,7 @@ class BundleFile(Strict):
     bytes: int = Field(ge=0)
     sha256: Sha256
     device: Device = "any"
-    precision: Precision | None = None  # models only
+    precision: Precision | None = None  # models and their weights only
     state: Literal["verified", "unverified"] = "verified"
 
     @model_validator(mode="after")
@@ -105,8 +105,8 @@ class BundleFile(Strict):
         parts = self.path.split("/")
         if not all(re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", part) for part in parts) or len(parts) > 2:
             raise ValueError(f"file path {self.path!r} is not a plain name, or one folder and a plain name")
-        if (self.role == "model") != (self.precision is not None):
-            raise ValueError(f"{self.path}: a model file has a precision and no other file has one")
+        if (self.role in ("model", "weights")) != (self.precision is not None):
+            raise ValueError(f"{self.path}: a model file and its weights have a precision and no other file has one")
         return self
 
 
@@ -141,7 +141,7 @@ class Parity(Strict):
 class Manifest(Strict):
     """The whole description of one version of one model."""
 
-    format: Literal[1]
+    format: Literal[1, 2]  # 2: weights may lie in a file of their own
     name: Name
     version: int = Field(ge=1)
     created: Annotated[str, AfterValidator(_is_time)]  # RFC 3339, UTC
@@ -185,6 +185,11 @@ class Manifest(Strict):
         """The one file with this role (for roles of which a bundle has exactly one)."""
         return next(file for file in self.files if file.role == role)
 
-    def model_file(self, precision: Precision) -> BundleFile | None:
-        """The model file of this precision, if the bundle has one."""
-        return next((file for file in self.files if file.precision == precision), None)
+    def model_file(self, precision: Precision, device: Device = "any") -> BundleFile | None:
+        """The model file of this precision for this device, if the bundle has one."""
+        wanted = (precision, device)
+        return next((f for f in self.files if f.role == "model" and (f.precision, f.device) == wanted), None)
+
+    def weights_file(self, precision: Precision) -> BundleFile | None:
+        """The file that holds the weights of a model in two files, if the bundle has one."""
+        return next((file for file in self.files if file.role == "weights" and file.precision == precision), None)

@@ -1,134 +1,140 @@
-"""How does a front end reach its engine, also when it dies?
+"""How does a front end reach its engines, also when one dies?
 
-The connection is kept: when it breaks, it is made again as soon as an engine listens, and every request that has no
-answer yet is sent again – once; inference has no side effects. What is held by two engines that die is failed.
-Requests that come in between wait until their callers give them up, which is at their deadlines.
+Each request goes to the engine with the least work before it. When an engine dies, what it had not answered is sent
+again – once; inference has no side effects –, to another engine or to the next one that listens there. What is held by
+two engines that die is failed. Requests that find no engine wait for one until their deadlines.
 """
 
 import asyncio
 import itertools
-import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from app.engine.connection import Connection
-from app.engine.frames import Kind, pack_cancel, pack_work, unpack_answer, unpack_failure, unpack_status
+from app.engine.frames import Kind, pack_cancel, pack_work, unpack_answer, unpack_failure
+from app.engine.link import Link
 from app.errors import EngineFailedError, NotReadyError
-from app.types import Answer, EngineStatus, Work
+from app.types import Answer, EngineStatus, ModelKey, ModelStatus, Work
 
-RECONNECT_S = 0.02
-SILENT_S = 3.0  # three heartbeats missed
 MAX_SENDS = 2
 
 
 @dataclass(slots=True)
 class Pending:
-    """A request without an answer, and how many engines have had it."""
+    """A request without an answer, where it is, and how many engines have had it."""
 
+    id: int
     work: Work
+    tokens: int
     future: asyncio.Future[Answer]
+    link: Link | None = None
     sends: int = 0
 
 
 class RemoteEngine:
-    """The engine behind the Unix socket at `path`."""
+    """The engines behind the Unix sockets at `paths`, as one `app.types.Engine`."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = str(path)
-        self._connection: Connection | None = None  # only once its first STATUS is in
-        self._status = EngineStatus(is_ready=False)
-        self._heard_s = 0.0
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._links = [Link(path, self) for path in paths]
         self._pending: dict[int, Pending] = {}
         self._ids = itertools.count(1)
-        self._keeper: asyncio.Task[None] | None = None
-        self._connected = asyncio.Event()
-        self._lost = asyncio.Event()
+        self._all_up = asyncio.Event()
 
     def start(self) -> None:
-        """Begin to keep the connection. Needs a running loop."""
-        self._keeper = asyncio.create_task(self._keep_connected())
+        """Begin to keep the connections. Needs a running loop."""
+        for link in self._links:
+            link.start()
 
     async def connected(self) -> None:
-        """Return once an engine has said what it holds."""
-        await self._connected.wait()
+        """Return once every engine has said what it holds."""
+        await self._all_up.wait()
 
     async def close(self) -> None:
-        """Give the connection up; what has no answer fails."""
-        if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.gather(self._keeper, return_exceptions=True)
+        """Give the connections up; what has no answer fails."""
         for pending in self._pending.values():
             _fail(pending, NotReadyError("the service is shutting down"))
-        if self._connection is not None:
-            self._connection.close()
+        for link in self._links:
+            await link.close()
 
     def status(self) -> EngineStatus:
-        """The last heartbeat; not ready when it is old or the connection is gone."""
-        heard = self._connection is not None and time.monotonic() - self._heard_s < SILENT_S
-        return EngineStatus(is_ready=heard and self._status.is_ready, models=self._status.models)
+        """Ready while any engine is. A model's lanes are those of all engines that hold it."""
+        statuses = [link.status() for link in self._links]
+        models: dict[ModelKey, ModelStatus] = {}
+        for model in itertools.chain.from_iterable(status.models for status in statuses):
+            if (known := models.get(model.key)) is not None:
+                lanes = known.cost.lanes + model.cost.lanes
+                model = replace(known, cost=replace(known.cost, lanes=lanes))  # the merged one
+            models[model.key] = model
+        return EngineStatus(
+            is_ready=any(status.is_ready for status in statuses),
+            models=list(models.values()),
+            oldest_batch_s=max(status.oldest_batch_s for status in statuses),
+        )
 
     async def submit(self, work: Work) -> Answer:
         """See `app.types.Engine`."""
-        id = next(self._ids)
-        pending = self._pending[id] = Pending(work, asyncio.get_running_loop().create_future())
-        self._send(id, pending)
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        pending = Pending(next(self._ids), work, sum(map(len, work.rows)), future)
+        self._pending[pending.id] = pending
+        self._route(pending)
         try:
             return await pending.future
         except asyncio.CancelledError:
-            self._cancel(id)
+            if pending.link is not None:
+                pending.link.send(pack_cancel(pending.id))
             raise
         finally:
-            del self._pending[id]
+            self._leave(pending)
+            del self._pending[pending.id]
 
-    async def _keep_connected(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                await loop.create_unix_connection(lambda: Connection(self._received, self._gone), self._path)
-            except OSError:  # no engine listens yet
-                await asyncio.sleep(RECONNECT_S)
+    def link_up(self, link: Link) -> None:
+        """See `Owner`: what waits for an engine has one."""
+        if all(each.is_up for each in self._links):
+            self._all_up.set()
+        for pending in self._pending.values():
+            if pending.link is None:
+                self._route(pending)
+
+    def link_down(self, link: Link) -> None:
+        """See `Owner`: what it held goes to another engine, or waits."""
+        link.tokens = 0
+        for pending in self._pending.values():
+            if pending.link is not link:
                 continue
-            await self._lost.wait()
-            self._lost.clear()
+            pending.link = None
+            if pending.sends >= MAX_SENDS:
+                _fail(pending, EngineFailedError("the engine died twice while it held this request"))
+            else:
+                self._route(pending)
 
-    def _received(self, connection: Connection, kind: Kind, body: bytes) -> None:
+    def link_frame(self, kind: Kind, body: bytes) -> None:
+        """See `Owner`."""
         if kind is Kind.ANSWER:
             id, answer = unpack_answer(body)
-            if (pending := self._pending.get(id)) and not pending.future.done():
+            if (pending := self._pending.get(id)) is not None and not pending.future.done():
                 pending.future.set_result(answer)
         elif kind is Kind.FAILURE:
             failure = unpack_failure(body)
-            if pending := self._pending.get(failure.id):
+            if (pending := self._pending.get(failure.id)) is not None:
                 _fail(pending, failure.error)
-        elif kind is Kind.STATUS:
-            self._status, self._heard_s = unpack_status(body), time.monotonic()
-            if self._connection is None:
-                self._connection = connection
-                self._connected.set()
-                for id, pending in self._pending.items():
-                    self._send(id, pending)
 
-    def _gone(self, _: Connection) -> None:
-        self._connection = None
-        self._connected.clear()
-        self._lost.set()
-        for pending in self._pending.values():
-            if pending.sends >= MAX_SENDS:
-                _fail(pending, EngineFailedError("the engine died twice while it held this request"))
-
-    def _send(self, id: int, pending: Pending) -> None:
-        if self._connection is None or pending.future.done():
+    def _route(self, pending: Pending) -> None:
+        """Send to the engine with the least work before it; without an engine, leave it waiting."""
+        up = [link for link in self._links if link.is_up]
+        if not up or pending.future.done():
             return
-        models = [model.key for model in self._status.models]
-        if pending.work.model not in models:
-            _fail(pending, NotReadyError(f"the engine does not hold {pending.work.model}"))
+        holding = [link for link in up if pending.work.model in link.models()]
+        if not holding:
+            _fail(pending, NotReadyError(f"no engine holds {pending.work.model}"))
             return
-        pending.sends += 1
-        self._connection.send(pack_work(id, pending.work, models))
+        link = min(holding, key=lambda each: (not each.status().is_ready, each.tokens))
+        pending.link, pending.sends = link, pending.sends + 1
+        link.tokens += pending.tokens
+        link.send(pack_work(pending.id, pending.work, link.models()))
 
-    def _cancel(self, id: int) -> None:
-        if self._connection is not None:
-            self._connection.send(pack_cancel(id))
+    def _leave(self, pending: Pending) -> None:
+        if pending.link is not None:
+            pending.link.tokens -= pending.tokens
 
 
 def _fail(pending: Pending, error: Exception) -> None:

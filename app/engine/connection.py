@@ -1,4 +1,4 @@
-"""How do frames get on and off a socket?
+"""How does a front end's end of the wire get frames on and off a socket?
 
 What one turn of the event loop sends leaves in one write; what arrives is cut into frames and handed on at once.
 """
@@ -7,11 +7,11 @@ import asyncio
 from collections.abc import Callable
 from typing import cast
 
-from app.engine.frames import HEADER, FrameError, Kind, read_header
+from app.engine.frames import FrameError, FrameReader, Kind
 
 
 class Connection(asyncio.Protocol):
-    """One end of the wire. `on_frame` gets every frame, `on_lost` the end, once."""
+    """`on_frame` gets every frame, `on_lost` the end, once."""
 
     def __init__(
         self, on_frame: Callable[["Connection", Kind, bytes], None], on_lost: Callable[["Connection"], None]
@@ -19,7 +19,7 @@ class Connection(asyncio.Protocol):
         self._on_frame = on_frame
         self._on_lost = on_lost
         self._transport: asyncio.Transport | None = None
-        self._received = bytearray()
+        self._reader = FrameReader()
         self._outbox: list[bytes] = []
 
     def send(self, data: bytes) -> None:
@@ -40,14 +40,8 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Called by asyncio: hand on every complete frame; a malformed one ends the connection."""
-        self._received += data
         try:
-            while len(self._received) >= HEADER.size:
-                size, kind = read_header(bytes(self._received[: HEADER.size]))
-                if len(self._received) < HEADER.size + size:
-                    return
-                body = bytes(self._received[HEADER.size : HEADER.size + size])
-                del self._received[: HEADER.size + size]
+            for kind, body in self._reader.feed(data):
                 self._on_frame(self, kind, body)
         except FrameError:
             if self._transport is not None:

@@ -1,10 +1,11 @@
-"""How do front ends and the engine talk?
+r"""How do front ends and the engine talk?
 
 Fixed little-endian frames over a Unix socket: a header of 8 bytes (length of the body, kind, wire version), then the
 body. Requests carry token ids, answers raw float32 rows; text never crosses, and nothing is unpickled. Both ends are
 ours and of one version: a frame that does not fit is a bug or an intruder, and ends the connection (`FrameError`).
 
-    WORK    id u64 | deadline f64 | model u16 | rows u32 | lengths u32[rows] | ids i32[sum of lengths]
+    WORK    id u64 | deadline f64 | model u16 | bulk u8 | rows u32 | size of principal u16 | size of outputs u16 |
+            principal | outputs, by "\0" | lengths u32[rows] | ids i32[sum of lengths]
     ANSWER  id u64 | queue_s f32 | run_s f32 | rows u32 | outputs u16 | (name u16+bytes | width u32 | f32[rows*width])…
     FAILURE id u64 | error u16 | index i32 (-1: none) | message u16+bytes
     CANCEL  id u64
@@ -15,24 +16,41 @@ Deadlines are `time.monotonic()` of this machine, the same clock in every proces
 
 import json
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from enum import IntEnum
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
 from app.errors import ApiError, table
-from app.types import Answer, Cost, EngineStatus, Ids, ModelKey, ModelStatus, Rows, Timing, Work
+from app.types import (
+    Answer,
+    Cost,
+    EngineStatus,
+    Flow,
+    Ids,
+    ModelKey,
+    ModelStatus,
+    PlanFigures,
+    PlanStatus,
+    Rows,
+    Timing,
+    Work,
+)
 
-WIRE_VERSION = 1
+WIRE_VERSION = 2
 HEADER = struct.Struct("<IHH")
 MAX_BODY_BYTES = 2**30  # 65,536 rows of 4,096 float32 values
-_WORK = struct.Struct("<QdHI")
+_WORK = struct.Struct("<QdHBIHH")
 _ANSWER = struct.Struct("<QffIH")
 _FAILURE = struct.Struct("<QHiH")
 _ID = struct.Struct("<Q")
 _U16 = struct.Struct("<H")
 _U32 = struct.Struct("<I")
+TEXT_MAX_BYTES = 65_535  # of a text with its length in front
+SEPARATOR = "\0"  # between names of outputs
 
 ERRORS = table()  # an error crosses as its place in the closed table
 
@@ -79,21 +97,47 @@ def read_header(data: bytes) -> tuple[int, Kind]:
     return size, Kind(kind)
 
 
+class FrameReader:
+    """Cuts what arrives into frames."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> Iterator[tuple[Kind, bytes]]:
+        """Kind and body of every frame that `data` completes.
+
+        Raises:
+            FrameError: the peer is none of ours; nothing that follows can be read.
+        """
+        data, at = self._rest + data if self._rest else data, 0
+        while len(data) - at >= HEADER.size:
+            size, kind = read_header(data[at : at + HEADER.size])
+            end = at + HEADER.size + size
+            if end > len(data):
+                break
+            yield kind, data[at + HEADER.size : end]
+            at = end
+        self._rest = data[at:]
+
+
 def pack_work(id: int, work: Work, models: Sequence[ModelKey]) -> bytes:
     """A WORK frame. `models` is the order of the engine's last STATUS."""
     lengths = np.fromiter((len(row) for row in work.rows), np.uint32, len(work.rows))
-    head = _WORK.pack(id, work.deadline_s, models.index(work.model), len(work.rows))
-    return frame(Kind.WORK, b"".join((head, lengths.tobytes(), *(row.tobytes() for row in work.rows))))
+    who = work.flow.principal.encode()[:TEXT_MAX_BYTES]
+    what = SEPARATOR.join(work.outputs).encode()
+    is_bulk = work.flow.priority == "bulk"
+    head = _WORK.pack(id, work.deadline_s, models.index(work.model), is_bulk, len(work.rows), len(who), len(what))
+    return frame(Kind.WORK, b"".join((head, who, what, lengths.tobytes(), *(row.tobytes() for row in work.rows))))
 
 
 def unpack_work(body: bytes, models: Sequence[ModelKey]) -> tuple[int, Work]:
     """The request of a WORK frame; its rows are views into `body`."""
     try:
-        id, deadline_s, model, count = _WORK.unpack_from(body)
-        lengths = np.frombuffer(body, np.uint32, count, _WORK.size)
-        ids = np.frombuffer(body, np.int32, int(lengths.sum()), _WORK.size + lengths.nbytes)
-        rows: list[Ids] = np.split(ids, np.cumsum(lengths[:-1])) if count else []
-        return id, Work(models[model], rows, deadline_s)
+        id, deadline_s, model, is_bulk, count, who, what = _WORK.unpack_from(body)
+        at = _WORK.size + who
+        rows = _read_rows(body, at + what, count)
+        flow = _flow(body[_WORK.size : at], is_bulk)
+        return id, Work(models[model], rows, deadline_s, flow, _outputs(body[at : at + what]))
     except (struct.error, ValueError, IndexError) as error:
         raise FrameError(f"bad work frame: {error}") from error
 
@@ -162,17 +206,40 @@ def unpack_status(body: bytes) -> EngineStatus:
     """The status of a STATUS frame."""
     try:
         data = json.loads(body)
-        models = [
-            ModelStatus(ModelKey(**model["key"]), model["device"], model["precision"], Cost(**model["cost"]))
-            for model in data["models"]
-        ]
-        return EngineStatus(bool(data["is_ready"]), models)
+        models = [_model_status(model) for model in data["models"]]
+        return EngineStatus(bool(data["is_ready"]), models, float(data["oldest_batch_s"]))
     except (ValueError, KeyError, TypeError) as error:
         raise FrameError(f"bad status frame: {error}") from error
 
 
+def _read_rows(body: bytes, at: int, count: int) -> list[Ids]:
+    if count == 1:  # the commonest request, without the arrays around it
+        (length,) = _U32.unpack_from(body, at)
+        return [np.frombuffer(body, np.int32, length, at + _U32.size)]
+    lengths = np.frombuffer(body, np.uint32, count, at)
+    ids = np.frombuffer(body, np.int32, int(lengths.sum()), at + lengths.nbytes)
+    return np.split(ids, np.cumsum(lengths[:-1])) if count else []
+
+
+@lru_cache  # the same few come again and again
+def _flow(principal: bytes, is_bulk: int) -> Flow:
+    return Flow(principal.decode(), "bulk" if is_bulk else "interactive")
+
+
+@lru_cache
+def _outputs(names: bytes) -> Sequence[str]:
+    return tuple(names.decode().split(SEPARATOR)) if names else ()
+
+
+def _model_status(data: dict[str, Any]) -> ModelStatus:
+    plan = data["plan"]
+    if plan is not None:
+        plan = PlanStatus(plan["name"], plan["reason"], [PlanFigures(**figures) for figures in plan["figures"]])
+    return ModelStatus(ModelKey(**data["key"]), data["device"], data["precision"], Cost(**data["cost"]), plan)
+
+
 def _text(value: str) -> bytes:
-    data = value.encode()
+    data = value.encode()[:TEXT_MAX_BYTES]
     return _U16.pack(len(data)) + data
 
 

@@ -51,16 +51,28 @@ def make_parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=prog)
     parser.add_argument("--lifeline", type=int, required=True)
     parser.add_argument("--notify", type=int, required=True)
-    parser.add_argument("--socket", type=Path, required=True, help="where the engine listens")
+    parser.add_argument("--runtime", type=Path, required=True, help="the supervisor's folder")
+    parser.add_argument("--engines", type=int, required=True, help="how many engines there are")
+    parser.add_argument("--number", type=int, required=True, help="which of its kind this child is, from 0")
     parser.add_argument("models", nargs="+", type=_model_key, metavar="NAME@VERSION")
     return parser
 
 
 def begin(arguments: argparse.Namespace) -> Child:
     """This process as a child, from here on watching its supervisor."""
-    child = Child(arguments.lifeline, arguments.notify, arguments.socket.parent)
+    child = Child(arguments.lifeline, arguments.notify, arguments.runtime)
     child.watch_supervisor()
     return child
+
+
+def engine_socket(runtime: Path, number: int) -> Path:
+    """Where engine `number` listens."""
+    return runtime / f"engine-{number}.sock"
+
+
+def board_file(runtime: Path) -> Path:
+    """Where front ends write what they have let in (app/serving/board.py)."""
+    return runtime / "board"
 
 
 def _model_key(text: str) -> ModelKey:

@@ -1,24 +1,25 @@
 """The engine process: loads the models it is told to, proves them, and serves frames until it is told to stop.
 
-    python -m app.processes.engine --lifeline FD --notify FD --socket PATH NAME@VERSION …
+    python -m app.processes.engine --lifeline FD --notify FD --runtime DIR --engines N --number I NAME@VERSION …
 
 Disposable: it keeps no state that its supervisor could not give to the next one. Settings come from the environment.
 """
 
-import asyncio
+import faulthandler
 import gc
 import logging
+import os
+import select
 import signal
 import sys
+import threading
 from pathlib import Path
-
-import uvloop
 
 from app.bundle.errors import BundleError
 from app.bundle.store import bundle_dir
+from app.engine.core import Core
 from app.engine.load import LoadedModel, load_model
-from app.engine.local import LocalEngine
-from app.engine.server import EngineServer, listen
+from app.engine.server import BEAT_S, EngineServer, listen
 from app.engine.session import Device, DeviceError, choose_device, cores, lanes_for
 from app.processes import child
 from app.settings import Settings, load_settings
@@ -28,16 +29,21 @@ from app.types import ModelKey
 
 log = logging.getLogger(__name__)
 
+BROKEN_EXIT = 70  # EX_SOFTWARE of sysexits.h
+DRAIN_S = 8.0  # for what is in the house when told to stop; the supervisor waits a little longer
 
-def load_all(settings: Settings, keys: list[ModelKey]) -> tuple[list[LoadedModel], int]:
+
+def load_all(settings: Settings, keys: list[ModelKey], *, share: int = 1) -> tuple[list[LoadedModel], int]:
     """Every model of `keys` on the device of the settings, and the number of lanes to run them on.
+
+    `share` is how many engines there are: on a CPU, each counts on its part of the cores.
 
     Raises:
         BundleError: a bundle broke a rule. DeviceError: the device asked for is not usable.
     """
     device = choose_device(settings.device)
-    lanes = lanes_for(device, settings.lanes)
-    models = [_load(settings.store, key, device, min(lanes, cores())) for key in keys]  # a spare lane adds no speed
+    lanes = lanes_for(device, settings.lanes, share=share)
+    models = [_load(settings, key, device, min(lanes, cores())) for key in keys]  # a spare lane adds no speed
     gc.collect()
     gc.freeze()  # what is loaded stays: later collections need not look at it
     return models, lanes
@@ -58,32 +64,55 @@ def main() -> int:
     settings = load_settings()
     configure(settings.log_format)
     try:
-        models, lanes = load_all(settings, arguments.models)
+        models, lanes = load_all(settings, arguments.models, share=arguments.engines)
     except (BundleError, DeviceError) as error:
         return self.refuse(str(error))
-    uvloop.run(_serve(self, models, lanes, arguments.socket))
+    faulthandler.enable()  # a supervisor that finds this process hanging asks for its stacks with SIGABRT
+    threading.excepthook = end_with_thread
+    _serve(self, settings, models, lanes, child.engine_socket(arguments.runtime, arguments.number))
     return 0
 
 
-def _load(store: Path, key: ModelKey, device: Device, lanes: int) -> LoadedModel:
+def end_with_thread(failure: threading.ExceptHookArgs) -> None:
+    """A lane or a reader that dies of an error of ours, or of a device that is lost, leaves an engine that is no whole
+    one: it ends here, and the supervisor starts another, which runs again what this one held.
+    """
+    name = failure.thread.name if failure.thread is not None else "a thread"
+    log.critical("%s died; the engine ends", name, exc_info=failure.exc_value)
+    logging.shutdown()
+    os._exit(BROKEN_EXIT)
+
+
+def _load(settings: Settings, key: ModelKey, device: Device, lanes: int) -> LoadedModel:
+    folder = bundle_dir(settings.store, key.name, key.version)
     try:
-        return load_model(bundle_dir(store, key.name, key.version), device, lanes=lanes)
+        return load_model(folder, device, lanes=lanes, setting=settings.plan, keep_in=settings.plans)
     except BundleError as error:
         raise BundleError(error.rule, f"model {key} is refused: {error.reason}") from error
 
 
-async def _serve(self: child.Child, models: list[LoadedModel], lanes: int, path: Path) -> None:
-    engine = LocalEngine(models, lanes=lanes)
-    engine.start()
-    server = EngineServer(engine)
-    stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    await server.start(listen(path))
+def _serve(self: child.Child, settings: Settings, models: list[LoadedModel], lanes: int, path: Path) -> None:
+    told_to_stop, wake = os.pipe()
+    os.set_blocking(wake, False)
+    signal.set_wakeup_fd(wake)  # a handler runs between two bytecodes, where a lock may be held; a byte in a pipe waits
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    server = EngineServer(listen(path))
+    core = Core(
+        models,
+        lanes=lanes,
+        parallel=min(lanes, cores()),
+        deliver=server.deliver,
+        cache_bytes=settings.cache_bytes,
+    )
+    core.start()
+    server.start(core)
     announce(models)
     self.ready()
-    await stop.wait()
-    await server.close()
-    await engine.close()
+    while not select.select([told_to_stop], [], [], BEAT_S)[0]:
+        core.tick()
+        server.beat()
+    server.close(DRAIN_S)
+    core.close()
 
 
 if __name__ == "__main__":

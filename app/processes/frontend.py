@@ -1,6 +1,7 @@
 """A front-end process: one uvicorn that parses, tokenises and renders, and asks the engine for the rest.
 
-    python -m app.processes.frontend --lifeline FD --notify FD --listen FD --socket PATH NAME@VERSION …
+    python -m app.processes.frontend --lifeline FD --notify FD --listen FD --runtime DIR --engines N --number I \
+        NAME@VERSION …
 
 The listening socket is the supervisor's and shared by all front ends. SIGTERM lets requests in the house end.
 """
@@ -9,9 +10,9 @@ import gc
 import os
 import socket
 import sys
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import uvloop
 from fastapi import FastAPI
@@ -24,9 +25,10 @@ from app.engine.session import DeviceError
 from app.main import create_app
 from app.processes import child
 from app.processes.banner import banner
-from app.processes.engine import announce, load_all
+from app.processes.engine import announce, end_with_thread, load_all
 from app.processes.process import StartError
 from app.processes.server import make_server
+from app.serving.board import SharedBoard
 from app.serving.catalog import Catalog
 from app.settings import Settings, load_settings
 from app.telemetry.logging import configure
@@ -47,9 +49,12 @@ def main() -> int:
         catalog = Catalog.open(settings.store, arguments.models)
     except BundleError as error:
         return self.refuse(str(error))
+    engine = RemoteEngine([child.engine_socket(arguments.runtime, number) for number in range(arguments.engines)])
+    board = SharedBoard(child.board_file(arguments.runtime), arguments.number)
+    app = create_app(settings, engine, catalog, board=board, lifespan=lambda _: _connected(self, engine))
     gc.collect()
     gc.freeze()  # what is loaded stays: later collections, a tenth of the time of a request, need not look at it
-    uvloop.run(_serve(self, settings, catalog, arguments.socket, socket.socket(fileno=arguments.listen)))
+    uvloop.run(make_server(app, settings).serve(sockets=[socket.socket(fileno=arguments.listen)]))
     return 0
 
 
@@ -65,6 +70,7 @@ def serve_alone(settings: Settings, keys: list[ModelKey], listener: socket.socke
     except (BundleError, DeviceError) as error:
         raise StartError(str(error)) from error
     announce(models)
+    threading.excepthook = end_with_thread
     catalog = Catalog.open(settings.store, keys)
     uvloop.run(_serve_alone(settings, models, lanes, catalog, listener))
 
@@ -72,7 +78,7 @@ def serve_alone(settings: Settings, keys: list[ModelKey], listener: socket.socke
 async def _serve_alone(
     settings: Settings, models: list[LoadedModel], lanes: int, catalog: Catalog, listener: socket.socket
 ) -> None:
-    engine = LocalEngine(models, lanes=lanes)
+    engine = LocalEngine(models, lanes=lanes, cache_bytes=settings.cache_bytes)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -85,19 +91,14 @@ async def _serve_alone(
     await make_server(app, settings).serve(sockets=[listener])
 
 
-async def _serve(self: child.Child, settings: Settings, catalog: Catalog, path: Path, listener: socket.socket) -> None:
-    engine = RemoteEngine(path)
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        engine.start()
-        await engine.connected()
-        self.ready()
-        yield
-        await engine.close()
-
-    app = create_app(settings, engine, catalog, lifespan=lifespan)
-    await make_server(app, settings).serve(sockets=[listener])
+@asynccontextmanager
+async def _connected(self: child.Child, engine: RemoteEngine) -> AsyncIterator[None]:
+    """Serve while this lasts: from the engines' first word to the end of the last request."""
+    engine.start()
+    await engine.connected()
+    self.ready()
+    yield
+    await engine.close()
 
 
 if __name__ == "__main__":

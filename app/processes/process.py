@@ -12,11 +12,12 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+from app.processes.restarts import Restarts
+
 log = logging.getLogger(__name__)
 
 START_S = 120.0  # a child that is not ready by then never will be
-BACKOFF_S = (0.0, 0.0, 0.2, 1.0, 5.0, 15.0)  # before the n-th restart in a row: at once at first, then ever slower
-STEADY_S = 60.0  # a child that lived this long starts its back-off anew
+DUMP_S = 0.5  # for a hanging child to print where its threads stand
 
 
 class StartError(Exception):
@@ -43,6 +44,7 @@ class Process:
         self._on_death = on_death  # gets the pid of a child that died without being told to
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
+        self.ready_s: float | None = None  # since when it serves; None while it does not
 
     @property
     def pid(self) -> int:
@@ -73,27 +75,47 @@ class Process:
             self._process.kill()  # else `keep` would wait for the end of what hangs
             raise
         if line == "ready":
+            self.ready_s = time.monotonic()
             return
         code = await self._process.wait()
         raise StartError(line.removeprefix("refused ") or f"the {self.name} process ended with exit code {code}")
 
     async def keep(self) -> None:
-        """Start it again whenever it dies, until `stop`."""
-        in_a_row = 0
+        """Start it again whenever it dies, until `stop`.
+
+        Raises:
+            StartError: it has died too often.
+        """
+        restarts = Restarts(time.monotonic)
         while True:
             assert self._process is not None
-            started_s = time.monotonic()
             code = await self._process.wait()
             if self._stopping:
                 return
+            served_s, self.ready_s = time.monotonic() - (self.ready_s or time.monotonic()), None
             log.error("the %s process (pid %d) died with exit code %d; starting it again", self.name, self.pid, code)
             self._on_death(self.pid)
-            in_a_row = 0 if time.monotonic() - started_s > STEADY_S else in_a_row + 1
-            await asyncio.sleep(BACKOFF_S[min(in_a_row, len(BACKOFF_S) - 1)])
+            wait_s = restarts.next_s(served_s)
+            if wait_s is None:
+                raise StartError(f"the {self.name} process dies again and again; its last exit code was {code}")
+            await asyncio.sleep(wait_s)
             try:
                 await self.start()
             except (StartError, OSError) as error:  # OSError: no process or memory left; perhaps later
                 log.error("the %s process did not start: %s", self.name, error)
+
+    async def end_hanging(self, reason: str) -> None:
+        """Kill it, so that `keep` starts another; its threads' stacks go to standard error first."""
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        log.error("the %s process (pid %d) hangs (%s); killing it", self.name, process.pid, reason)
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGABRT)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), DUMP_S)
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
 
     async def stop(self, grace_s: float) -> None:
         """Ask it to end, and kill it when it has not after `grace_s`."""

@@ -1,8 +1,8 @@
 """Who owns the port, the children and the counters?
 
-The supervisor binds the port, makes the private folder for the engine's socket and the metrics, starts the engine and
-the front ends, and starts again whatever dies. It computes nothing, so it has little to die of; if it is killed all
-the same, its children end by themselves (`app/processes/child.py`).
+The supervisor binds the port, makes the private folder for the engines' sockets and the metrics, starts an engine for
+each device and the front ends, and starts again whatever dies or hangs (`app/processes/watch.py`). It computes nothing,
+so it has little to die of; if it is killed all the same, its children end by themselves (`app/processes/child.py`).
 
 SIGTERM or Ctrl-C: front ends finish what they hold, then the engine ends, exit 0. A second signal ends all at once.
 """
@@ -19,15 +19,18 @@ from pathlib import Path
 
 from app.engine.client import RemoteEngine
 from app.processes.banner import banner
+from app.processes.child import engine_socket
+from app.processes.devices import engine_environments
 from app.processes.process import Process, StartError
+from app.processes.watch import Watch
 from app.settings import Settings
 from app.telemetry.logging import configure
 from app.types import ModelKey
 
 log = logging.getLogger(__name__)
 
+MOST_ENGINES = 64  # as the settings allow
 ENGINE_GRACE_S = 10.0  # for the batches that run when the last front end has gone
-SOCKET_NAME = "engine.sock"
 SOCKET_PATH_MAX_BYTES = 103  # sun_path holds 104 with its closing zero on BSD and macOS, 108 on Linux
 
 
@@ -35,7 +38,7 @@ def run(settings: Settings, keys: list[ModelKey], listener: socket.socket) -> No
     """Serve until told to stop.
 
     Raises:
-        StartError: a child refused to start, or there is no place for the engine's socket.
+        StartError: a child refused to start or dies again and again, or there is no place for the engine's socket.
     """
     runtime = _make_runtime_folder()
     configure(settings.log_format)
@@ -55,7 +58,7 @@ def _make_runtime_folder() -> Path:
         raise StartError(
             f"no folder for temporary files can be written; set TMPDIR to one ({error.strerror})"
         ) from error
-    if len(os.fsencode(folder / SOCKET_NAME)) > SOCKET_PATH_MAX_BYTES:
+    if len(os.fsencode(engine_socket(folder, MOST_ENGINES))) > SOCKET_PATH_MAX_BYTES:
         folder.rmdir()
         raise StartError(f"the path {folder} is too long for a Unix socket; set TMPDIR to a shorter one")
     return folder
@@ -69,29 +72,35 @@ class Supervisor:
 
         self._metrics = metrics
         self._settings, self._keys, self._listener = settings, keys, listener
-        self._socket = runtime / SOCKET_NAME
         self._stop = asyncio.Event()
+        self._failure: StartError | None = None  # what ended the service, if nobody told it to stop
         lifeline, self._lifeline_held = os.pipe()  # children read the one end; ours closes when we are gone
-        models = [str(key) for key in keys]
-        self._engine = Process(
-            "engine",
-            ["app.processes.engine", *models, "--socket", str(self._socket)],
-            environ=os.environ,
-            lifeline=lifeline,
-            on_death=self._engine_died,
-        )
+        environments = engine_environments(settings, os.environ)
+        self._sockets = [engine_socket(runtime, number) for number in range(len(environments))]
+        common = [*map(str, keys), "--runtime", str(runtime), "--engines", str(len(environments))]
+        self._engines = [
+            Process(
+                "engine" if len(environments) == 1 else f"engine {number}",
+                ["app.processes.engine", *common, "--number", str(number)],
+                environ=environ,
+                lifeline=lifeline,
+                on_death=self._engine_died,
+            )
+            for number, environ in enumerate(environments)
+        ]
+        listen = ["--listen", str(listener.fileno())]
         self._front_ends = [
             Process(
-                f"front-end {number}",
-                ["app.processes.frontend", *models, "--socket", str(self._socket), "--listen", str(listener.fileno())],
+                f"front-end {number + 1}",
+                ["app.processes.frontend", *common, *listen, "--number", str(number)],
                 environ=os.environ,
                 lifeline=lifeline,
                 fds=[listener.fileno()],
                 on_death=metrics.forget,
             )
-            for number in range(1, settings.workers + 1)
+            for number in range(settings.workers)
         ]
-        self._children = [*self._front_ends, self._engine]
+        self._children = [*self._front_ends, *self._engines]
 
     async def run(self) -> None:
         """Start, keep, and end the children."""
@@ -101,11 +110,14 @@ class Supervisor:
         try:
             if not await self._or_stop(self._start()):
                 return
-            keepers = [asyncio.create_task(child.keep()) for child in self._children]
+            keepers = [asyncio.create_task(self._keep(child)) for child in self._children]
+            keepers.append(asyncio.create_task(Watch(self._engines, self._sockets).run()))
             await self._stop.wait()
             for keeper in keepers:  # first, so that nothing that ends now is started again
                 keeper.cancel()
             await self._end()
+            if self._failure is not None:
+                raise self._failure
         finally:
             for child in self._children:  # what has not ended by now: a start that failed, or one told to stop
                 child.kill()
@@ -119,11 +131,18 @@ class Supervisor:
                     group.create_task(child.start())
         except* StartError as errors:
             raise errors.exceptions[0] from None
-        engine = RemoteEngine(self._socket)
+        engine = RemoteEngine(self._sockets)
         engine.start()
         await engine.connected()
         print(banner(self._settings.store, self._listener.getsockname(), engine.status().models), flush=True)
         await engine.close()
+
+    async def _keep(self, child: Process) -> None:
+        try:
+            await child.keep()
+        except StartError as error:  # died too often: whoever runs the service has to know
+            self._failure = error
+            self._stop.set()
 
     async def _or_stop(self, start: Coroutine[None, None, None]) -> bool:
         """Whether `start` came to its end before somebody said stop."""
@@ -141,7 +160,7 @@ class Supervisor:
         self._listener.close()  # it ends with the last front end's: who calls after that is refused, not left waiting
         grace_s = self._settings.timeout_ms / 1000 + 2
         await asyncio.gather(*(child.stop(grace_s) for child in self._front_ends))
-        await self._engine.stop(ENGINE_GRACE_S)
+        await asyncio.gather(*(child.stop(ENGINE_GRACE_S) for child in self._engines))
 
     def _told_to_stop(self) -> None:
         if self._stop.is_set():  # the second time: at once

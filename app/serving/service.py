@@ -1,8 +1,8 @@
 """What happens to the texts of one request between the body and the answer?
 
-`run` reads from top to bottom: estimate → admit → tokenise → reserve → submit. Shedding happens on an estimate from the
-byte count, before any real work; exact tokens are reserved after encoding. A request ends exactly once: answered,
-refused, failed or expired. Cancelling `run` drops what has not run.
+`gate` is asked before a body is read, `run` once it is valid: estimate → admit → tokenise → reserve → submit. Shedding
+happens before any real work, on what is already inside; a newcomer counts by its bytes at first, by its tokens after
+encoding. A request ends exactly once: answered, refused, failed or expired. Cancelling `run` drops what has not run.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.batching.admission import Admission, Ticket
+from app.batching.admission import Admission, Board, Ticket
 from app.encoding.gather import Gatherer
 from app.encoding.tokenizer import Truncate, size_bytes
 from app.errors import (
@@ -29,7 +29,7 @@ from app.serving.interrupt import Interruptible
 from app.settings import Settings
 from app.telemetry import metrics
 from app.telemetry.logging import RequestRecord
-from app.types import Answer, Clock, Cost, Encoding, Engine, ModelKey, Priority, Rows, Work
+from app.types import ANYONE, Answer, Clock, Cost, Encoding, Engine, Flow, ModelKey, Rows, Work
 
 # Up to here tokenising takes about a millisecond (2 to 4 MB/s), less than handing it to a thread is worth under load;
 # beyond, it would hold up every other request of this front end.
@@ -43,9 +43,9 @@ class Ask:
     model: ServedModel
     texts: Sequence[str]
     truncate: Truncate
-    timeout_ms: int | None = None
-    priority: Priority = "interactive"
-    principal: str = ""  # who asks, for fairness: the client's address
+    timeout_ms: int | None
+    outputs: Sequence[str] = ()  # of the graph; all of them if none is named
+    flow: Flow = ANYONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +64,13 @@ class Result:
 class Service:
     """The way of a request through one front end. Lives on the event loop's thread."""
 
-    def __init__(self, engine: Engine, settings: Settings, *, clock: Clock = time.monotonic) -> None:
+    def __init__(
+        self, engine: Engine, settings: Settings, *, board: Board | None = None, clock: Clock = time.monotonic
+    ) -> None:
         self._engine = engine
         self._limits = settings.limits
         self._timeout_ms = settings.timeout_ms
-        self._admission = Admission(max_wait_ms=settings.admission.max_wait_ms)
+        self._admission = Admission(max_wait_ms=settings.admission.max_wait_ms, board=board)
         self._gatherer = Gatherer()
         self._clock = clock
         self._is_draining = False
@@ -90,19 +92,14 @@ class Service:
         if not self._engine.status().is_ready:
             raise NotReadyError("the engine is starting; retry in a moment", retry_after_ms=1000)
 
-    def gate(self, size_bytes: int) -> None:
-        """Return if a request with a body of `size_bytes` would be admitted; asked as soon as its head is there.
+    def gate(self) -> None:
+        """Return if a request that comes now would be let in. Costs a microsecond: ask before anything else.
 
         Raises:
             OverloadedError: the predicted wait is over the limit.
         """
-        costs = [model.cost for model in self._engine.status().models]
-        try:
-            for cost in costs[:1]:
-                self._admission.check(cost)
-        except OverloadedError:
-            metrics.shed_total.labels("predicted_wait").inc()
-            raise
+        with _counting_sheds():
+            self._admission.check()
 
     async def run(self, ask: Ask, record: RequestRecord) -> Result:
         """The raw outputs for every text of `ask`; fills in the counts of `record`.
@@ -113,12 +110,15 @@ class Service:
         deadline_s = self._clock() + self._timeout(ask.timeout_ms) / 1000
         self._check_count(ask.texts)
         cost = self._cost(ask.model.key)
-        with self._admit(ask, cost) as ticket, self._until(deadline_s):
-            encodings = await self._tokenise(ask)
-            tokens = self._check_tokens(encodings)
-            ticket.reserve(tokens)
-            _count(record, ask.model.key.name, encodings, tokens)
-            answer = await self._engine.submit(Work(ask.model.key, [one.ids for one in encodings], deadline_s))
+        with self._admit(ask, cost) as ticket:
+            with self._until(deadline_s):
+                encodings = await self._tokenise(ask)
+                tokens = self._check_tokens(encodings)
+                ticket.reserve(tokens, cost)
+                _count(record, ask.model.key.name, encodings, tokens)
+                rows = [one.ids for one in encodings]
+                answer = await self._engine.submit(Work(ask.model.key, rows, deadline_s, ask.flow, ask.outputs))
+            ticket.waited(1000 * answer.timing.queue_s)
         metrics.child(metrics.queue_seconds, ask.model.key.name).observe(answer.timing.queue_s)
         _check_finite(answer)
         return Result(answer.outputs, encodings)
@@ -148,20 +148,17 @@ class Service:
         return cost
 
     def _admit(self, ask: Ask, cost: Cost) -> Ticket:
-        try:
+        with _counting_sheds():
             return self._admission.admit(ask.model.encoder.estimate_tokens(ask.texts), cost)
-        except OverloadedError:
-            metrics.shed_total.labels("predicted_wait").inc()
-            raise
 
     async def _tokenise(self, ask: Ask) -> list[Encoding]:
-        started_s = self._clock()
-        if sum(map(size_bytes, ask.texts)) <= INLINE_BYTES:
-            encodings = await self._gatherer.encode(ask.model.encoder, ask.texts, ask.truncate)
-        else:
-            encodings = await asyncio.to_thread(ask.model.encoder.encode, ask.texts, ask.truncate)
-        metrics.tokenize_seconds.observe(self._clock() - started_s)
-        return encodings
+        started_s = time.perf_counter()
+        try:
+            if sum(map(size_bytes, ask.texts)) <= INLINE_BYTES:
+                return await self._gatherer.encode(ask.model.encoder, ask.texts, ask.truncate)
+            return await asyncio.to_thread(ask.model.encoder.encode, ask.texts, ask.truncate)
+        finally:
+            metrics.tokenize_seconds.observe(time.perf_counter() - started_s)
 
     def _check_tokens(self, encodings: Sequence[Encoding]) -> int:
         tokens = sum(encoding.tokens for encoding in encodings)
@@ -188,6 +185,15 @@ class Service:
 
 def _expired() -> DeadlineExceededError:
     return DeadlineExceededError("the deadline passed before the answer was there; allow more time")
+
+
+@contextmanager
+def _counting_sheds() -> Iterator[None]:
+    try:
+        yield
+    except OverloadedError:
+        metrics.shed_total.labels("predicted_wait").inc()
+        raise
 
 
 def _count(record: RequestRecord, model: str, encodings: Sequence[Encoding], tokens: int) -> None:

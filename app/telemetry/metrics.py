@@ -9,9 +9,9 @@ made-up path or model name adds no series. Gauges use the `live` modes: they go 
 `forget` is told that it died.
 """
 
+import functools
 import os
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import TypeVar
 
 from prometheus_client import (
@@ -61,6 +61,10 @@ tokens_total = Counter("encodery_tokens_total", "Tokens of texts that were run."
 padded_tokens_total = Counter(
     "encodery_padded_tokens_total", "Tokens that were run, padding included; waste = 1 - tokens / padded.", ["model"]
 )
+joined_total = Counter(
+    "encodery_joined_total", "Texts that an equal one, waiting or running at the same time, was run for as well."
+)
+cached_total = Counter("encodery_cached_total", "Texts that were answered from the outputs that the engine keeps.")
 model_info = Gauge(
     "encodery_model_info",
     "1 for each loaded model.",
@@ -73,6 +77,27 @@ engine_up = Gauge("encodery_engine_up", "Engines that are connected and warm.", 
 engine_restarts_total = Counter("encodery_engine_restarts_total", "Engines started again after they died.")
 
 SHED_REASONS = ("predicted_wait",)
+
+
+@functools.cache  # looking labels up costs more than counting
+def _batch_series(model: str) -> tuple[Histogram, Histogram, Histogram, Counter, Counter]:
+    return (
+        run_seconds.labels(model),
+        batch_rows.labels(model),
+        batch_tokens.labels(model),
+        tokens_total.labels(model),
+        padded_tokens_total.labels(model),
+    )
+
+
+def count_batch(model: str, *, rows: int, tokens: int, longest: int, seconds: float) -> None:
+    """Count one batch that ran: its rows, their tokens, and the length that all were padded to."""
+    run, size, padded, read, paid = _batch_series(model)
+    run.observe(seconds)
+    size.observe(rows)
+    padded.observe(rows * longest)
+    read.inc(tokens)
+    paid.inc(rows * longest)
 
 
 def initialise(models: Iterable[str], routes: Iterable[str]) -> None:
@@ -91,7 +116,7 @@ def initialise(models: Iterable[str], routes: Iterable[str]) -> None:
         shed_total.labels(reason)
 
 
-@lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=4096)
 def child(metric: MetricT, *labels: str) -> MetricT:
     """`metric.labels(*labels)`, remembered: looking it up costs as much as counting does. Labels are of fixed sets."""
     return metric.labels(*labels)

@@ -113,7 +113,7 @@ def test_children_end_and_leave_nothing_when_the_supervisor_is_killed(
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     with running() as service:
-        assert list(tmp_path.glob("encodery-*/engine.sock"))
+        assert list(tmp_path.glob("encodery-*/engine-0.sock"))
         children = service.children("app.processes")
         assert len(children) == 2
 
@@ -213,7 +213,8 @@ def test_a_child_that_never_gets_ready_is_ended(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(process, "START_S", 0.0)
 
     async def start_and_wait() -> int:
-        arguments = ["app.processes.frontend", "--socket", "none", "--listen", "0", "tiny-encoder@1"]
+        common = ["--runtime", "none", "--engines", "1", "--number", "0"]
+        arguments = ["app.processes.frontend", *common, "--listen", "0", "tiny-encoder@1"]
         child = Process("front-end", arguments, environ=os.environ, lifeline=0, on_death=lambda _: None)
         with pytest.raises(StartError, match="not ready within"):
             await child.start()
@@ -221,3 +222,32 @@ def test_a_child_that_never_gets_ready_is_ended(monkeypatch: pytest.MonkeyPatch)
         return await child._process.wait()
 
     assert asyncio.run(start_and_wait()) == -signal.SIGKILL
+
+
+def test_an_engine_that_hangs_is_replaced_and_what_it_held_is_answered() -> None:
+    """Stopped, not dead: its sockets stay open, and nothing but its silence tells."""
+    with running() as service, ThreadPoolExecutor(1) as pool:
+        engine = service.children("app.processes.engine")[0]
+        os.kill(engine, signal.SIGSTOP)
+        stopped_s = time.monotonic()
+        asked = pool.submit(embed, service, TEXTS[:3])
+        while service.get("/ready").status_code == 200:
+            assert time.monotonic() - stopped_s < 2.5, "/ready did not tell"
+
+        assert len(asked.result()) == 3
+        assert service.children("app.processes.engine") != [engine]
+
+
+def test_several_engines_share_the_work_and_one_may_die() -> None:
+    with running(engines="2") as service, ThreadPoolExecutor(8) as pool:
+        first, second = service.children("app.processes.engine")
+        expected = embed(service, TEXTS)
+        asked = [pool.submit(embed, service, TEXTS) for _ in range(24)]
+        os.kill(first, signal.SIGKILL)
+
+        answers = [future.result() for future in asked]
+
+        for answer in answers:
+            worst = max(abs(a - b) for x, y in zip(answer, expected, strict=True) for a, b in zip(x, y, strict=True))
+            assert worst <= 1e-5
+        assert second in service.children("app.processes.engine")

@@ -12,6 +12,7 @@ from app.bundle.manifest import ClassifyHead
 from app.errors import UnsupportedOptionError
 from app.serving.service import Ask
 from app.tasks import classify as task
+from app.types import Flow
 
 DEFAULT_TOP_K = 5
 
@@ -27,7 +28,8 @@ async def classify(request: Request) -> Answer:
     entry.model, entry.version = model.key.name, model.key.version
     head = model.classify_head(wish.head)
     options = _options(wish, head)
-    ask = Ask(model, wish.all_texts, wish.truncate, wish.timeout_ms, wish.priority, principal(request))
+    flow = Flow(principal(request), wish.priority)
+    ask = Ask(model, wish.all_texts, wish.truncate, wish.timeout_ms, [head.output], flow)
     with cancelled_with_caller(request):
         result = await parts(request).service.run(ask, entry)
     return json_answer(

@@ -13,7 +13,7 @@ from app.errors import InvalidRequestError
 from app.serving.catalog import ServedModel
 from app.serving.service import Ask, Result
 from app.tasks import embed as task
-from app.types import Rows
+from app.types import Flow, Rows
 
 router = APIRouter(route_class=openapi.HotRoute, tags=["tasks"])
 
@@ -28,7 +28,8 @@ async def embed(request: Request) -> Answer:
     head = model.embed_head(wish.head)
     dimensions = _dimensions(wish, head)
     as_bytes = _as_bytes(wish, fields(request).get(b"accept", b""))
-    ask = Ask(model, wish.all_texts, wish.truncate, wish.timeout_ms, wish.priority, principal(request))
+    flow = Flow(principal(request), wish.priority)
+    ask = Ask(model, wish.all_texts, wish.truncate, wish.timeout_ms, [head.output], flow)
     with cancelled_with_caller(request):
         result = await parts(request).service.run(ask, entry)
     normalize = head.normalize if wish.normalize is None else wish.normalize

@@ -30,7 +30,7 @@ class Rules:
     """What all connections of a process share."""
 
     settings: Settings
-    gate: Callable[[int], None]  # gets the length of a body; raises OverloadedError
+    gate: Callable[[], None]  # raises OverloadedError if what comes now is to be refused
     gated: frozenset[bytes]  # targets whose POSTs pass the gate
     clock: Clock
 
@@ -141,7 +141,7 @@ class Reader:
         waits = self.version == "1.1" and self.named.get(b"expect", b"").lower() == b"100-continue"
         if self.method == "POST" and self.url in rules.gated:
             try:
-                rules.gate(length)
+                rules.gate()
             except OverloadedError as error:
                 self._drops = True
                 # A caller that waits may send its body or not: what comes next could be read in two ways.

@@ -1,23 +1,51 @@
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.batching.admission import Admission
-from app.batching.cost import BUDGET_MAX, BUDGET_MIN, Sample, budget_tokens, fit, predicted_wait_ms
+from app.batching.admission import LEARN_FROM_MS, Admission
+from app.batching.cost import BUDGET_MAX, BUDGET_MIN, Sample, budget_tokens, fit, predicted_wait_ms, run_ms
 from app.errors import OverloadedError
+from app.serving.board import SharedBoard
 from app.types import Cost
 
 COST = Cost(overhead_ms=1.0, ms_per_token=0.5, lanes=2)
 
 
-@given(overhead_ms=st.floats(0.01, 10), ms_per_token=st.floats(0.001, 1))
-def test_fit_finds_the_line_that_made_the_samples(overhead_ms: float, ms_per_token: float) -> None:
-    samples = [Sample(tokens, overhead_ms + tokens * ms_per_token) for tokens in (8, 32, 128, 256)]
+SHAPES = [(1, 16), (1, 48), (4, 32), (8, 64), (2, 256)]
 
-    cost = fit(samples, lanes=2)
 
-    assert cost.overhead_ms == pytest.approx(overhead_ms, rel=1e-6)
-    assert cost.ms_per_token == pytest.approx(ms_per_token, rel=1e-6)
+@given(
+    overhead_ms=st.floats(0.01, 10),
+    ms_per_token=st.floats(0.001, 1),
+    ms_per_pair=st.floats(0, 1e-3),
+    pad_to=st.sampled_from([1, 8, 20]),
+)
+def test_fit_finds_the_price_that_made_the_samples(
+    overhead_ms: float, ms_per_token: float, ms_per_pair: float, pad_to: int
+) -> None:
+    truth = Cost(overhead_ms, ms_per_token, 2, ms_per_pair, pad_to)
+
+    cost = fit([Sample(*shape, run_ms(truth, *shape)) for shape in SHAPES], lanes=2, pad_to=pad_to)
+
+    assert (cost.lanes, cost.pad_to) == (2, pad_to)
+    for shape in [*SHAPES, (3, 20), (32, 64), (1, 4)]:
+        assert run_ms(cost, *shape) == pytest.approx(run_ms(truth, *shape), rel=1e-4)
+
+
+@given(times=st.lists(st.floats(1e-3, 1e3), min_size=len(SHAPES), max_size=len(SHAPES)))
+def test_no_noise_makes_a_price_negative(times: list[float]) -> None:
+    cost = fit([Sample(*shape, ms) for shape, ms in zip(SHAPES, times, strict=True)], lanes=1)
+
+    assert min(cost.overhead_ms, cost.ms_per_token) > 0
+    assert cost.ms_per_pair >= 0
+
+
+def test_a_run_costs_what_its_padded_rows_cost() -> None:
+    cost = Cost(overhead_ms=1.0, ms_per_token=0.5, lanes=1, ms_per_pair=0.01, pad_to=8)
+
+    assert run_ms(cost, 3, 9) == run_ms(cost, 3, 16) == pytest.approx(1.0 + 48 * 0.5 + 48 * 16 * 0.01)
 
 
 @given(overhead_ms=st.floats(1e-6, 1e3), ms_per_token=st.floats(1e-6, 1e3))
@@ -45,9 +73,8 @@ def test_a_request_over_the_predicted_wait_is_refused_with_the_wait() -> None:
 def test_an_empty_house_takes_any_request() -> None:
     admission = Admission(max_wait_ms=1)
 
-    admission.admit(10**9, COST)
-
-    assert admission.tokens == 10**9
+    assert admission.admit(10**9, COST).wait_ms == 0
+    assert admission.wait_ms() == predicted_wait_ms(10**9, COST)
 
 
 @given(requests=st.lists(st.tuples(st.integers(0, 1000), st.integers(0, 1000))))
@@ -56,12 +83,58 @@ def test_every_token_that_enters_leaves(requests: list[tuple[int, int]]) -> None
     tickets = []
     for estimate, exact in requests:
         ticket = admission.admit(estimate, COST)
-        ticket.reserve(exact)
+        ticket.reserve(exact, COST)
         tickets.append(ticket)
-    assert admission.tokens == sum(exact for _, exact in requests)
+    expected_ms = sum(predicted_wait_ms(exact, COST) for _, exact in requests)
+    assert admission.wait_ms() == pytest.approx(expected_ms, abs=1e-6)
 
     for ticket in tickets:
         with ticket:
             pass
 
-    assert admission.tokens == 0
+    assert admission.wait_ms() == pytest.approx(0, abs=1e-6)
+
+
+def test_front_ends_count_what_the_others_let_in(tmp_path: Path) -> None:
+    here = Admission(max_wait_ms=100, board=SharedBoard(tmp_path / "board", 0))
+    there = Admission(max_wait_ms=100, board=SharedBoard(tmp_path / "board", 63))
+
+    ticket = here.admit(1000, COST)
+
+    assert there.wait_ms() == here.wait_ms() == predicted_wait_ms(1000, COST)
+    with pytest.raises(OverloadedError):
+        there.check()
+    with ticket:
+        pass
+    assert there.check() == 0
+
+
+def test_a_front_end_that_is_started_again_takes_nothing_over(tmp_path: Path) -> None:
+    Admission(max_wait_ms=100, board=SharedBoard(tmp_path / "board", 5)).admit(1000, COST)
+
+    assert SharedBoard(tmp_path / "board", 5).total_ms() == 0
+
+
+@given(slowness=st.floats(0.6, 3.5))
+def test_predictions_follow_the_machine(slowness: float) -> None:
+    """Where everything takes `slowness` times as long as a run's price says, the predicted wait comes to say so too."""
+    admission = Admission(max_wait_ms=1e9)
+    ticket = admission.admit(10_000, COST)
+    truth_ms = slowness * predicted_wait_ms(10_000, COST)
+
+    for _ in range(200):
+        admission.learn(admission.wait_ms(), truth_ms)
+
+    assert admission.wait_ms() == pytest.approx(truth_ms, rel=0.02)
+    ticket.__exit__()
+
+
+def test_waits_too_short_to_mean_anything_teach_nothing() -> None:
+    admission = Admission(max_wait_ms=1e9)
+    admission.admit(10_000, COST)
+    before_ms = admission.wait_ms()
+
+    for _ in range(100):
+        admission.learn(LEARN_FROM_MS - 1, 10_000)
+
+    assert admission.wait_ms() == before_ms

@@ -3,7 +3,9 @@ from collections.abc import Iterator
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.batching.flows import Flows
 from app.batching.queue import LengthQueue, Waiting
+from app.types import ANYONE, Flow
 
 Row = Waiting[int]
 
@@ -15,7 +17,7 @@ def lengths_and_deadlines() -> st.SearchStrategy[list[tuple[int, float]]]:
 def filled(rows: list[tuple[int, float]]) -> LengthQueue[int]:
     queue: LengthQueue[int] = LengthQueue()
     for number, (tokens, deadline_s) in enumerate(rows):
-        queue.push(Waiting(tokens, deadline_s, 0.0, number))
+        queue.push(Waiting(tokens, deadline_s, ANYONE, number))
     return queue
 
 
@@ -35,7 +37,7 @@ def test_every_row_leaves_exactly_once(rows: list[tuple[int, float]], budget: in
     taken = [row.payload for batch in batches_of(queue, budget, max_rows) for row in batch]
 
     assert sorted(taken) == list(range(len(rows)))
-    assert (len(queue), queue.tokens) == (0, 0)
+    assert len(queue) == 0
 
 
 @given(rows=lengths_and_deadlines(), budget=st.integers(1, 2000), max_rows=st.integers(1, 20))
@@ -103,3 +105,33 @@ def test_discarded_rows_never_come_up_and_discarding_twice_is_nothing(
     assert queue.discard(gone) == 0
     taken = {row.payload for batch in batches_of(queue, 500, 16) for row in batch}
     assert taken == set(range(len(rows))) - gone
+
+
+@given(mine=lengths_and_deadlines(), theirs=lengths_and_deadlines(), budget=st.integers(1, 300))
+def test_a_flow_that_comes_later_does_not_wait_behind_a_longer_one(
+    mine: list[tuple[int, float]], theirs: list[tuple[int, float]], budget: int
+) -> None:
+    """Whatever both have queued, neither is ever ahead of the other by more than one batch and one row."""
+    queue: LengthQueue[str] = LengthQueue(Flows())
+    for name, rows in (("greedy", mine), ("polite", theirs)):
+        for tokens, deadline_s in rows:
+            queue.push(Waiting(tokens, deadline_s, Flow(name, "interactive"), name))
+    served = {"greedy": 0, "polite": 0}
+    left = {"greedy": len(mine), "polite": len(theirs)}
+
+    while batch := queue.take(budget_tokens=budget, max_rows=8):
+        for row in batch:
+            served[row.payload] += row.tokens
+            left[row.payload] -= 1
+        if all(left.values()):
+            assert abs(served["greedy"] - served["polite"]) <= 2 * max(budget, 300)
+
+
+def test_a_row_of_any_flow_may_join_as_a_neighbour() -> None:
+    queue: LengthQueue[int] = LengthQueue(Flows())
+    for number, name in enumerate(("a", "b", "a", "c")):
+        queue.push(Waiting(10, float(number), Flow(name, "interactive"), number))
+
+    batch = queue.take(budget_tokens=1000, max_rows=8)
+
+    assert sorted(row.payload for row in batch) == [0, 1, 2, 3]

@@ -49,7 +49,7 @@ class PoisonedRunner(EchoRunner):
 def loaded(runner: Runner, key: ModelKey = KEY) -> LoadedModel:
     """A model around `runner`, whose runs cost so much that rows of like length share one."""
     status = ModelStatus(key, "cpu", "fp32", Cost(overhead_ms=10.0, ms_per_token=0.1, lanes=1))
-    return LoadedModel(runner, status, probe=ids(1, 2, 3))
+    return LoadedModel(runner, runner, status, probe=ids(1, 2, 3))
 
 
 def ids(*values: int) -> Ids:

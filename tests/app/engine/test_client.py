@@ -1,19 +1,22 @@
 """The two ends of the wire together, over a real Unix socket."""
 
 import asyncio
+import socket
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from app.engine import frames
 from app.engine.client import RemoteEngine
-from app.engine.local import LocalEngine
+from app.engine.core import Core
 from app.engine.server import EngineServer, listen
 from app.errors import EngineFailedError
-from app.types import Work
+from app.types import Ids, Rows, Work
 from tests.app.engine.fakes import KEY, EchoRunner, GatedRunner, PoisonedRunner, ids, loaded
 
 
@@ -24,27 +27,23 @@ class Host:
         self.path, self.runner = path, runner
 
     async def start(self) -> None:
-        self.engine = LocalEngine([loaded(self.runner)], lanes=1)
-        self.server = EngineServer(self.engine)
-        await self.server.start(listen(self.path))
+        self.server = EngineServer(listen(self.path))
+        self.core = Core([loaded(self.runner)], lanes=1, parallel=1, deliver=self.server.deliver)
+        self.core.start()
+        self.server.start(self.core)
 
     async def die(self) -> None:
-        assert self.server._server is not None
-        self.server._server.close()
         self.path.unlink(missing_ok=True)
-        for connection in list(self.server._connections):
-            assert connection._transport is not None
-            connection._transport.abort()
-        await asyncio.sleep(0)
+        await asyncio.to_thread(self.server.close, 0.0)
 
     async def close(self) -> None:
-        await self.server.close()
-        await self.engine.close()
+        await asyncio.to_thread(self.server.close, 5.0)
+        await asyncio.to_thread(self.core.close)
 
 
 @asynccontextmanager
-async def remote(path: Path) -> AsyncIterator[RemoteEngine]:
-    engine = RemoteEngine(path)
+async def remote(*paths: Path) -> AsyncIterator[RemoteEngine]:
+    engine = RemoteEngine(paths)
     engine.start()
     yield engine
     await engine.close()
@@ -73,7 +72,8 @@ def test_answers_and_status_cross_the_socket() -> None:
         async with remote(path) as engine:
             await engine.connected()
 
-            assert engine.status() == host.engine.status()
+            status = engine.status()
+            assert (status.is_ready, status.models) == (True, host.core.status().models)
             assert (await engine.submit(work(1, 2, 3))).outputs["out"].tolist() == [[6.0, 3.0]]
         await host.close()
 
@@ -110,7 +110,7 @@ def test_what_a_dead_engine_held_is_answered_by_the_next() -> None:
             answers = await asyncio.gather(*requests)
         assert [answer.outputs["out"].tolist() for answer in answers] == [[[2.0 * n, 2.0]] for n in range(10)]
         stuck.gate.set()
-        await first.engine.close()
+        await first.close()
         await second.close()
 
     run_with_socket(check)
@@ -132,7 +132,7 @@ def test_a_request_that_two_engines_died_on_fails() -> None:
         for host in hosts:
             assert isinstance(host.runner, GatedRunner)
             host.runner.gate.set()
-            await host.engine.close()
+            await host.close()
 
     run_with_socket(check)
 
@@ -161,13 +161,94 @@ def test_cancelling_reaches_the_engine() -> None:
             await asyncio.to_thread(runner.entered.acquire)
             second = asyncio.create_task(engine.submit(work(2)))
             third = asyncio.create_task(engine.submit(work(3)))
-            await until(lambda: len(host.engine._queues[KEY]) == 2)
+            await until(lambda: host.core.waiting() == 2)
             second.cancel()
-            await until(lambda: len(host.engine._queues[KEY]) == 1)
+            await until(lambda: host.core.waiting() == 1)
             runner.gate.set()
             await asyncio.gather(first, third)
 
         assert runner.batches == [[1], [1]]
+        await host.close()
+
+    run_with_socket(check)
+
+
+def test_work_goes_to_the_engine_with_the_least_before_it() -> None:
+    async def check(path: Path) -> None:
+        hosts = [Host(path.with_name(name), EchoRunner()) for name in ("a", "b")]
+        for host in hosts:
+            await host.start()
+        async with remote(*(host.path for host in hosts)) as engine:
+            await engine.connected()
+            await asyncio.gather(*(engine.submit(work(*range(n, n + 8))) for n in range(6)))
+
+            assert engine.status().models[0].cost.lanes == 2
+        assert [sum(map(len, host.runner.batches)) for host in hosts] == [3, 3]
+        for host in hosts:
+            await host.close()
+
+    run_with_socket(check)
+
+
+def test_what_a_dead_engine_held_goes_to_another_at_once() -> None:
+    async def check(path: Path) -> None:
+        stuck, other = Host(path.with_name("a"), GatedRunner()), Host(path.with_name("b"), EchoRunner())
+        await stuck.start()
+        await other.start()
+        async with remote(stuck.path, other.path) as engine:
+            await engine.connected()
+            requests = [asyncio.create_task(engine.submit(work(n, n))) for n in range(6)]
+            assert isinstance(stuck.runner, GatedRunner)
+            await asyncio.to_thread(stuck.runner.entered.acquire)
+            await stuck.die()
+
+            answers = await asyncio.gather(*requests)
+        assert [answer.outputs["out"].tolist() for answer in answers] == [[[2.0 * n, 2.0]] for n in range(6)]
+        stuck.runner.gate.set()
+        await stuck.close()
+        await other.close()
+
+    run_with_socket(check)
+
+
+def test_only_the_outputs_that_are_asked_for_cross() -> None:
+    class TwoOutputs(EchoRunner):
+        def run(self, rows: Sequence[Ids]) -> Mapping[str, Rows]:
+            return {**super().run(rows), "other": np.ones((len(rows), 7), np.float32)}
+
+    async def check(path: Path) -> None:
+        host = Host(path, TwoOutputs())
+        await host.start()
+        async with remote(path) as engine:
+            asked = Work(KEY, [ids(1, 2)], time.monotonic() + 20, outputs=["other"])
+            both = Work(KEY, [ids(1, 2)], time.monotonic() + 20)
+
+            assert list((await engine.submit(asked)).outputs) == ["other"]
+            assert list((await engine.submit(both)).outputs) == ["out", "other"]
+        await host.close()
+
+    run_with_socket(check)
+
+
+def test_a_front_end_that_does_not_read_holds_up_nobody() -> None:
+    """Its answers wait in the engine; another front end is served meanwhile."""
+
+    async def check(path: Path) -> None:
+        class Wide(EchoRunner):
+            def run(self, rows: Sequence[Ids]) -> Mapping[str, Rows]:
+                return {"out": np.ones((len(rows), 2**18), np.float32)}
+
+        host = Host(path, Wide())
+        await host.start()
+        with socket.socket(socket.AF_UNIX) as deaf:
+            deaf.connect(str(path))
+            for number in range(8):
+                asked = Work(KEY, [ids(number)], time.monotonic() + 20)
+                deaf.sendall(frames.pack_work(number, asked, [KEY]))
+            async with remote(path) as engine:
+                answers = [await engine.submit(work(number)) for number in range(3)]
+
+        assert all(answer.outputs["out"].shape == (1, 2**18) for answer in answers)
         await host.close()
 
     run_with_socket(check)

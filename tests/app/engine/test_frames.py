@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -5,9 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from app.engine import frames
-from app.engine.frames import HEADER, FrameError, Kind
+from app.engine.frames import HEADER, WIRE_VERSION, FrameError, FrameReader, Kind
 from app.errors import TextTooLongError
-from app.types import Answer, Cost, EngineStatus, ModelKey, ModelStatus, Timing, Work
+from app.types import Answer, Cost, EngineStatus, Flow, ModelKey, ModelStatus, PlanFigures, PlanStatus, Timing, Work
 
 MODELS = [ModelKey("a", 1), ModelKey("b", 12)]
 
@@ -23,13 +25,18 @@ def body_of(data: bytes, kind: Kind) -> bytes:
     model=st.sampled_from(MODELS),
     rows=st.lists(npst.arrays(np.int32, st.integers(1, 40)), min_size=1, max_size=20),
     deadline_s=st.floats(0, 1e9),
+    flow=st.builds(Flow, st.text(), st.sampled_from(["interactive", "bulk"])),
+    outputs=st.lists(st.text("abc_", min_size=1)),
 )
-def test_work_survives_the_wire(id: int, model: ModelKey, rows: list[np.ndarray], deadline_s: float) -> None:
-    body = body_of(frames.pack_work(id, Work(model, rows, deadline_s), MODELS), Kind.WORK)
+def test_work_survives_the_wire(
+    id: int, model: ModelKey, rows: list[np.ndarray], deadline_s: float, flow: Flow, outputs: list[str]
+) -> None:
+    body = body_of(frames.pack_work(id, Work(model, rows, deadline_s, flow, outputs), MODELS), Kind.WORK)
 
     found_id, found = frames.unpack_work(body, MODELS)
 
     assert (found_id, found.model, found.deadline_s) == (id, model, deadline_s)
+    assert (found.flow, list(found.outputs)) == (flow, outputs)
     assert [row.tolist() for row in found.rows] == [row.tolist() for row in rows]
 
 
@@ -55,8 +62,14 @@ def test_failures_keep_class_message_and_index() -> None:
     assert (failure.error.message, failure.error.index) == ("too löng", 2)
 
 
-def test_status_survives_the_wire() -> None:
-    status = EngineStatus(True, [ModelStatus(MODELS[1], "cpu", "fp32", Cost(0.5, 0.1, 2))])
+@pytest.mark.parametrize(
+    "plan",
+    [None, PlanStatus("p", "why", [PlanFigures("p", "serves", 1.5, {"1x8": 2.5}), PlanFigures("q", "not here")])],
+    ids=["no plan", "a plan"],
+)
+def test_status_survives_the_wire(plan: PlanStatus | None) -> None:
+    cost = Cost(0.5, 0.1, 2, 0.001, 8)
+    status = EngineStatus(True, [ModelStatus(MODELS[1], "cpu", "fp32", cost, plan)], oldest_batch_s=0.25)
 
     assert frames.unpack_status(body_of(frames.pack_status(status), Kind.STATUS)) == status
 
@@ -79,9 +92,24 @@ def test_rubbish_is_a_frame_error_and_nothing_else(kind: Kind, body: bytes) -> N
 
 @pytest.mark.parametrize(
     "header",
-    [HEADER.pack(1, 99, 1), HEADER.pack(1, Kind.WORK, 2), HEADER.pack(2**31, Kind.WORK, 1)],
+    [
+        HEADER.pack(1, 99, WIRE_VERSION),
+        HEADER.pack(1, Kind.WORK, WIRE_VERSION + 1),
+        HEADER.pack(2**31, Kind.WORK, WIRE_VERSION),
+    ],
     ids=["unknown kind", "other version", "absurd length"],
 )
 def test_foreign_headers_are_refused(header: bytes) -> None:
     with pytest.raises(FrameError):
         frames.read_header(header)
+
+
+@given(bodies=st.lists(st.binary(max_size=40), max_size=6), cuts=st.lists(st.integers(0, 300), max_size=6))
+def test_frames_are_found_however_the_bytes_arrive(bodies: list[bytes], cuts: list[int]) -> None:
+    stream = b"".join(frames.frame(Kind.CANCEL, body) for body in bodies)
+    edges = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
+    reader = FrameReader()
+
+    found = [frame for start, end in pairwise(edges) for frame in reader.feed(stream[start:end])]
+
+    assert found == [(Kind.CANCEL, body) for body in bodies]

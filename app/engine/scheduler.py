@@ -1,0 +1,147 @@
+"""Who waits for what in one engine, and what runs next?
+
+Every state change of a job happens here. Not thread-safe: the caller (app/engine/core.py) holds its lock, and delivers
+what `take_ended` gives it after letting go of it.
+
+Invariants: a job ends exactly once – answered, failed or expired – or is dropped; a text that several jobs want at the
+same time runs once; a row that nobody wants any more never runs.
+"""
+
+from collections.abc import Mapping
+
+from app.batching.cost import MAX_ROWS, budget_tokens, join_tokens
+from app.batching.flows import Flows
+from app.batching.queue import LengthQueue, Waiting
+from app.engine.cache import RowCache
+from app.engine.jobs import Batch, Job, Place, Ran, Row
+from app.errors import DeadlineExceededError, EngineFailedError, ModelNotFoundError
+from app.types import Cost, ModelKey
+
+
+class Scheduler:
+    """The queues of all models of one engine."""
+
+    def __init__(self, costs: Mapping[ModelKey, Cost], *, cache_bytes: int = 0) -> None:
+        self._costs = dict(costs)
+        flows = Flows()
+        self._queues: dict[ModelKey, LengthQueue[Row]] = {key: LengthQueue(flows) for key in costs}
+        self._wanted: dict[tuple[ModelKey, bytes], Row] = {}  # what waits or runs
+        self._cache = RowCache(cache_bytes)
+        self._ended: list[Job] = []
+        self.joined = 0  # texts that found an equal one waiting or running
+        self.cached = 0  # texts that were answered from the cache
+
+    def __len__(self) -> int:
+        """Rows that wait."""
+        return sum(map(len, self._queues.values()))
+
+    def set_cost(self, model: ModelKey, cost: Cost) -> None:
+        """Take what was learnt about the price of a run."""
+        self._costs[model] = cost
+
+    def add(self, job: Job) -> int:
+        """Take a request in; returns how many rows were put into the queue."""
+        model = job.work.model
+        if model not in self._queues:
+            self._end(job, ModelNotFoundError(f"this engine does not hold {model}"))
+            return 0
+        pushed = 0
+        for index, ids in enumerate(job.work.rows):
+            key = (model, ids.tobytes())
+            if (kept := self._cache.get(key)) is not None:
+                self.cached += 1
+                if job.settle(index, kept, 0, started_s=job.arrived_s, run_s=0.0):
+                    self._ended.append(job)
+                continue
+            row = self._wanted.get(key)
+            if row is None:
+                row = self._wanted[key] = Row(key, ids)
+                row.ticket = self._push(row, job)
+                pushed += 1
+            else:
+                self.joined += 1
+            row.places.append(Place(job, index))
+            job.rows.append(row)
+        return pushed
+
+    def next_batch(self, now_s: float, *, spread: int = 1) -> Batch | None:
+        """The rows to run next; None when nothing waits. What has expired leaves before.
+
+        `spread` is how many lanes could run at this moment: each takes only its share of what waits, so that a request
+        of many texts uses all of them.
+        """
+        self.expire(now_s)
+        heads = [
+            (head, key) for key, queue in self._queues.items() if len(queue) and (head := queue.head()) is not None
+        ]
+        if not heads:
+            return None
+        model = heads[0][1] if len(heads) == 1 else min(heads)[1]
+        cost = self._costs[model]
+        share = -(-len(self) // spread)
+        taken = self._queues[model].take(
+            budget_tokens=budget_tokens(cost), max_rows=min(MAX_ROWS, share), join_tokens=join_tokens(cost)
+        )
+        rows = [waiting.payload for waiting in taken]
+        for row in rows:
+            row.ticket = None
+        return Batch(model, rows, is_alone=not len(self))
+
+    def settle(self, ran: Ran) -> None:
+        """Answer everybody who waited for the rows of a batch."""
+        for number, row in enumerate(ran.rows):
+            del self._wanted[row.key]
+            self._cache.put(row.key, ran.outputs, number)
+            for place in row.places:
+                if place.job.settle(place.text, ran.outputs, number, started_s=ran.started_s, run_s=ran.run_s):
+                    self._ended.append(place.job)
+        for row, error in ran.failed:
+            del self._wanted[row.key]
+            for place in row.places:
+                message = f"text {place.text} could not be run by the model; the others were not affected"
+                failure = EngineFailedError(message, index=place.text)
+                failure.__cause__ = error
+                self._end(place.job, failure)
+
+    def expire(self, now_s: float) -> None:
+        """End every job whose deadline passed while a row of it waited."""
+        for queue in self._queues.values():
+            for waiting in queue.expire(now_s):
+                row = waiting.payload
+                row.ticket = None
+                for place in [place for place in row.places if place.job.work.deadline_s <= now_s]:
+                    self._end(place.job, DeadlineExceededError("the deadline passed while the request waited"))
+                if row.places:  # somebody else wants the same text for longer
+                    row.ticket = self._push(row, row.places[0].job)
+                else:
+                    self._wanted.pop(row.key, None)
+
+    def drop(self, job: Job) -> None:
+        """Forget a job; its rows do not run unless somebody else wants them, or they run already."""
+        for row in job.rows:
+            row.places = [place for place in row.places if place.job is not job]
+            if not row.places and row.ticket is not None:
+                self._queues[job.work.model].discard([row.ticket])
+                row.ticket = None
+                del self._wanted[row.key]
+
+    def fail_all(self, error: Exception) -> None:
+        """End everything that waits."""
+        for row in list(self._wanted.values()):
+            for place in list(row.places):
+                self._end(place.job, error)
+
+    def take_ended(self) -> list[Job]:
+        """The jobs that ended since the last call, each once, with their outcome."""
+        ended, self._ended = self._ended, []
+        return ended
+
+    def _push(self, row: Row, job: Job) -> int:
+        work = job.work
+        return self._queues[work.model].push(Waiting(len(row.ids), work.deadline_s, work.flow, row))
+
+    def _end(self, job: Job, error: Exception) -> None:
+        if job.outcome is None:
+            job.outcome = error
+            self._ended.append(job)
+            self.drop(job)

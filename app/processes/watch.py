@@ -1,0 +1,76 @@
+"""Does an engine still work, or does it only exist?
+
+The supervisor listens to each engine's heartbeats as a front end does. An engine that is silent, whose oldest batch has
+run for far too long, or that has made no forward pass for as long, is ended; its successor runs again what it held.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from app.engine.frames import Kind
+from app.engine.link import Link
+
+LOOK_S = 0.5
+SILENT_S = 5.0  # twenty heartbeats; a machine that is merely busy delays them by less
+STUCK_S = 20.0  # the largest batch that the scheduler forms takes a CPU some two seconds
+
+
+class Watched(Protocol):
+    """An engine's process (`app.processes.process.Process`)."""
+
+    ready_s: float | None  # since when it serves; None while it does not
+
+    async def end_hanging(self, reason: str) -> None:
+        """Kill it; another one is started in its place."""
+        ...
+
+
+class Watch:
+    """The health of all engines as their supervisor sees it. `paths[i]` is where `engines[i]` listens."""
+
+    def __init__(self, engines: Sequence[Watched], paths: Sequence[Path]) -> None:
+        self._engines = engines
+        self._links = [Link(path, self) for path in paths]
+        self._well_s = [time.monotonic()] * len(paths)  # when each was last ready, or not there
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        for link in self._links:
+            link.start()
+        try:
+            while True:
+                await asyncio.sleep(LOOK_S)
+                for number, link in enumerate(self._links):
+                    if (reason := self._look(number, link)) is not None:
+                        await self._engines[number].end_hanging(reason)
+        finally:
+            for link in self._links:
+                await link.close()
+
+    def link_up(self, link: Link) -> None:
+        """See `app.engine.link.Owner`: `_look` sees it."""
+
+    def link_down(self, link: Link) -> None:
+        """See `app.engine.link.Owner`: `Process.keep` sees the death itself."""
+
+    def link_frame(self, kind: Kind, body: bytes) -> None:
+        """See `app.engine.link.Owner`: a supervisor asks nothing, so nothing comes."""
+
+    def _look(self, number: int, link: Link) -> str | None:
+        """Why this engine has to end, if it has to."""
+        status, now_s = link.status(), time.monotonic()
+        serving_since_s = self._engines[number].ready_s
+        if serving_since_s is None or status.is_ready:
+            self._well_s[number] = now_s
+        if serving_since_s is None:  # it is being started, which has a limit of its own
+            return None
+        if (silent_s := now_s - max(link.heard_s, serving_since_s)) > SILENT_S:
+            return f"silent for {silent_s:.1f} s"
+        if status.oldest_batch_s > STUCK_S:
+            return f"a batch has run for {status.oldest_batch_s:.0f} s"
+        if now_s - self._well_s[number] > STUCK_S:
+            return f"no forward pass for {now_s - self._well_s[number]:.0f} s"
+        return None
