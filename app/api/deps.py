@@ -4,8 +4,7 @@ The parts that `create_app` wired, the body within its limits, and a scope in wh
 the work.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from email.message import Message
 from typing import cast
@@ -27,8 +26,6 @@ FIELDS = "encodery.fields"  # the header fields by name, set by the middleware; 
 ON_GONE = "encodery.on_gone"  # an extension of our server: takes what to call if the caller goes away, None for nothing
 
 JSON = b"application/json"
-
-OnGone = Callable[[Callable[[], None] | None], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,23 +87,11 @@ async def read_body(request: Request) -> bytes:
     return body
 
 
-@contextmanager
-def cancelled_with_caller(request: Request) -> Iterator[None]:
-    """Within it, the caller's going away cancels what runs, where the server can tell (ours can).
-
-    Raises:
-        ClientGoneError: the caller went away.
+def cancelled_with_caller(request: Request) -> Interruptible:
+    """Within it, the caller's going away cancels what runs and raises ClientGoneError, where the server can tell (ours
+    can).
     """
-    on_gone: OnGone | None = request.scope.get(ON_GONE)
-    if on_gone is None:
-        yield
-        return
-    with Interruptible(ClientGoneError) as body:
-        on_gone(body.interrupt)
-        try:
-            yield
-        finally:
-            on_gone(None)
+    return Interruptible(ClientGoneError, register=request.scope.get(ON_GONE))
 
 
 def too_large(limit_bytes: int) -> BodyTooLargeError:

@@ -7,8 +7,7 @@ encoding. A request ends exactly once: answered, refused, failed or expired. Can
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,8 +97,11 @@ class Service:
         Raises:
             OverloadedError: the predicted wait is over the limit.
         """
-        with _counting_sheds():
+        try:
             self._admission.check()
+        except OverloadedError:
+            metrics.child(metrics.shed_total, "predicted_wait").inc()
+            raise
 
     async def run(self, ask: Ask, record: RequestRecord) -> Result:
         """The raw outputs for every text of `ask`; fills in the counts of `record`.
@@ -110,15 +112,18 @@ class Service:
         deadline_s = self._clock() + self._timeout(ask.timeout_ms) / 1000
         self._check_count(ask.texts)
         cost = self._cost(ask.model.key)
-        with self._admit(ask, cost) as ticket:
-            with self._until(deadline_s):
+        try:
+            with self._admit(ask, cost) as ticket, Interruptible(_expired, after_s=deadline_s - self._clock()):
                 encodings = await self._tokenise(ask)
                 tokens = self._check_tokens(encodings)
                 ticket.reserve(tokens, cost)
                 _count(record, ask.model.key.name, encodings, tokens)
                 rows = [one.ids for one in encodings]
                 answer = await self._engine.submit(Work(ask.model.key, rows, deadline_s, ask.flow, ask.outputs))
-            ticket.waited(1000 * answer.timing.queue_s)
+                ticket.waited(1000 * answer.timing.queue_s)
+        except DeadlineExceededError:
+            metrics.expired_total.inc()
+            raise
         metrics.child(metrics.queue_seconds, ask.model.key.name).observe(answer.timing.queue_s)
         _check_finite(answer)
         return Result(answer.outputs, encodings)
@@ -148,8 +153,11 @@ class Service:
         return cost
 
     def _admit(self, ask: Ask, cost: Cost) -> Ticket:
-        with _counting_sheds():
+        try:
             return self._admission.admit(ask.model.encoder.estimate_tokens(ask.texts), cost)
+        except OverloadedError:
+            metrics.child(metrics.shed_total, "predicted_wait").inc()
+            raise
 
     async def _tokenise(self, ask: Ask) -> list[Encoding]:
         started_s = time.perf_counter()
@@ -168,32 +176,10 @@ class Service:
             raise RequestTooLargeError(message, param="texts")
         return tokens
 
-    @contextmanager
-    def _until(self, deadline_s: float) -> Iterator[None]:
-        """Within it, the deadline ends what runs: tokenising too, and an engine that says nothing."""
-        try:
-            with Interruptible(_expired) as body:
-                timer = asyncio.get_running_loop().call_later(deadline_s - self._clock(), body.interrupt)
-                try:
-                    yield
-                finally:
-                    timer.cancel()
-        except DeadlineExceededError:
-            metrics.expired_total.inc()
-            raise
-
 
 def _expired() -> DeadlineExceededError:
+    """The deadline ends whatever runs: tokenising too, and an engine that says nothing."""
     return DeadlineExceededError("the deadline passed before the answer was there; allow more time")
-
-
-@contextmanager
-def _counting_sheds() -> Iterator[None]:
-    try:
-        yield
-    except OverloadedError:
-        metrics.shed_total.labels("predicted_wait").inc()
-        raise
 
 
 def _count(record: RequestRecord, model: str, encodings: Sequence[Encoding], tokens: int) -> None:

@@ -6,7 +6,7 @@ documented form is replaced by a fresh id, so that nobody writes into the log bu
 
 import random
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 # Seeded by the system. Ids must differ and need not be secret; a system call for each would be 10 µs a request.
 _random = random.Random()
@@ -14,8 +14,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 _TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})")  # all-zero ids are invalid
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
+class Trace(NamedTuple):  # a tuple: one is made for every request
     """One hop of a distributed trace: the trace it belongs to, the span that is this request, and the flags."""
 
     trace_id: str

@@ -1,7 +1,6 @@
 """What every request leaves behind: ids on its answer, one log line, counts – and no trace of its text."""
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -12,7 +11,7 @@ from app.api.deps import ON_GONE
 from app.main import create_app
 from app.serving.catalog import Catalog
 from app.telemetry import metrics
-from app.telemetry.logging import RequestRecord
+from app.telemetry.logging import RequestRecord, sinks
 from tests.app.api.conftest import SETTINGS, MakeClient
 from tests.fakes import Client, FakeEngine, Forever
 from tests.stores import outputs_of
@@ -20,26 +19,13 @@ from tests.stores import outputs_of
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
 
-class Collecting(logging.Handler):
-    """Keeps the records of requests."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[RequestRecord] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        assert isinstance(record.msg, RequestRecord)
-        self.found.append(record.msg)
-
-
 @pytest.fixture
-def records(caplog: pytest.LogCaptureFixture) -> Iterator[list[RequestRecord]]:
-    """The request lines, as they come."""
-    caplog.set_level(logging.DEBUG, "encodery.request")
-    handler = Collecting()
-    logging.getLogger("encodery.request").addHandler(handler)
-    yield handler.found
-    logging.getLogger("encodery.request").removeHandler(handler)
+def records() -> Iterator[list[RequestRecord]]:
+    """The requests that ended, as they come."""
+    found: list[RequestRecord] = []
+    sinks.append(found.append)
+    yield found
+    sinks.remove(found.append)
 
 
 @pytest.mark.parametrize("path", ["/live", "/nowhere", "/embed"])

@@ -1,12 +1,13 @@
 """A caller who goes away frees its place, wherever its request is."""
 
-import logging
+from collections.abc import Iterator
 
 import pytest
 
 from app.serving.catalog import Catalog
 from app.settings import Settings
 from app.telemetry import metrics
+from app.telemetry.logging import RequestRecord, sinks
 from tests.app.processes.front_end import get, head, post, run, serving
 from tests.fakes import FakeEngine, Forever
 from tests.stores import outputs_of
@@ -14,17 +15,17 @@ from tests.stores import outputs_of
 BODY = b'{"text": "a"}'
 
 
-@pytest.fixture(autouse=True)
-def lines(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    """The request lines."""
-    caplog.set_level(logging.INFO, "encodery.request")
-    return caplog
+@pytest.fixture
+def records() -> Iterator[list[RequestRecord]]:
+    """The requests that ended, as they come."""
+    found: list[RequestRecord] = []
+    sinks.append(found.append)
+    yield found
+    sinks.remove(found.append)
 
 
 @pytest.mark.parametrize("more", [b"", post(BODY) + get(b"/live")], ids=["alone", "with more behind it"])
-def test_work_of_a_caller_who_leaves_is_cancelled(
-    catalog: Catalog, lines: pytest.LogCaptureFixture, more: bytes
-) -> None:
+def test_work_of_a_caller_who_leaves_is_cancelled(catalog: Catalog, records: list[RequestRecord], more: bytes) -> None:
     forever, before = Forever(), metrics.cancelled_total._value.get()
 
     async def check() -> None:
@@ -42,10 +43,10 @@ def test_work_of_a_caller_who_leaves_is_cancelled(
     run(check)
 
     assert metrics.cancelled_total._value.get() == before + 1
-    assert [record.getMessage().split()[2] for record in lines.records] == ["499"]
+    assert [record.status for record in records] == [499]
 
 
-def test_caller_who_leaves_within_its_body_is_noted(catalog: Catalog, lines: pytest.LogCaptureFixture) -> None:
+def test_caller_who_leaves_within_its_body_is_noted(catalog: Catalog, records: list[RequestRecord]) -> None:
     before = metrics.cancelled_total._value.get()
 
     async def check() -> None:
@@ -59,4 +60,4 @@ def test_caller_who_leaves_within_its_body_is_noted(catalog: Catalog, lines: pyt
     run(check)
 
     assert metrics.cancelled_total._value.get() == before + 1
-    assert [record.getMessage().split()[:3] for record in lines.records] == [["POST", "/embed", "499"]]
+    assert [(record.method, record.route, record.status) for record in records] == [("POST", "/embed", 499)]
