@@ -12,6 +12,7 @@ import os
 import select
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from app.bundle.errors import BundleError
@@ -27,6 +28,8 @@ from app.telemetry.logging import configure
 from app.types import ModelKey
 
 log = logging.getLogger(__name__)
+
+Change = Callable[[LoadedModel], LoadedModel]
 
 DRAIN_S = 8.0  # for what is in the house when told to stop; the supervisor waits a little longer
 
@@ -55,8 +58,11 @@ def announce(models: list[LoadedModel]) -> None:
     metrics.engine_up.set(1)
 
 
-def main() -> int:
-    """Run until SIGTERM; 78 when a bundle or a setting is refused."""
+def main(change: Change | None = None) -> int:
+    """Run until SIGTERM; 78 when a bundle or a setting is refused.
+
+    `change` is applied to each model that was loaded: benchmarks plant prices and faults with it.
+    """
     arguments = child.make_parser("app.processes.engine").parse_args()
     self = child.begin(arguments)
     settings = load_settings()
@@ -65,6 +71,8 @@ def main() -> int:
         models, lanes = load_all(settings, arguments.models, share=arguments.engines)
     except (BundleError, DeviceError) as error:
         return self.refuse(str(error))
+    if change is not None:
+        models = [change(model) for model in models]
     faulthandler.enable()  # a supervisor that finds this process hanging asks for its stacks with SIGABRT
     _serve(self, settings, models, lanes, child.engine_socket(arguments.runtime, arguments.number))
     return 0
