@@ -86,14 +86,16 @@ def _serve(settings: Settings) -> int:
 
 def _verify(folder: Path) -> int:
     from app.bundle.verify import verify
-    from app.engine.load import load_model
+    from app.engine.load import replay_plans
     from app.engine.session import DeviceError, choose_device
 
     manifest = verify(folder.resolve()).manifest
     try:
-        load_model(folder.resolve(), choose_device("auto"), lanes=1)
+        plans = list(replay_plans(folder.resolve(), choose_device("auto")))
     except DeviceError as error:
         raise StartError(str(error)) from error
+    for name, result in plans:
+        print(f"{manifest.name}@{manifest.version}: {name}: {result}")
     print(f"{manifest.name}@{manifest.version}: every file, the graph and {manifest.golden.rows} golden rows agree")
     return 0
 

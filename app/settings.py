@@ -96,6 +96,11 @@ class Settings(BaseSettings):
         description="Where models run. `auto` takes CUDA where ONNX Runtime offers it; `cuda` refuses to start without "
         "it, for nothing is slower than a GPU service that quietly runs on the CPU.",
     )
+    plan: Literal["auto", "fp32", "bf16", "int8"] = Field(
+        default="auto",
+        description="How models are executed. `auto` measures what the bundle and the machine allow and takes the "
+        "fastest whose golden inputs agree; a precision pins its plan and refuses to start where it cannot be had.",
+    )
     workers: int = Field(
         default=1,
         ge=0,
@@ -136,6 +141,11 @@ class Settings(BaseSettings):
     )
     limits: Limits = Limits()
     admission: AdmissionSettings = AdmissionSettings()
+
+    @property
+    def plans(self) -> Path:
+        """Where the measured choice of each model's execution plan is kept."""
+        return self.models_dir / "cache" / "plans"
 
     @property
     def store(self) -> Path:

@@ -92,11 +92,40 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """The measured price of a run: `overhead_ms + padded tokens * ms_per_token`, over `lanes` runs side by side."""
+    """The measured price of a run, over `lanes` runs side by side (app/batching/cost.py).
+
+    A run of B rows padded to T tokens costs `overhead_ms + B*T * ms_per_token + B*T*T * ms_per_pair`, where T is
+    rounded up to a multiple of `pad_to`.
+    """
 
     overhead_ms: float
     ms_per_token: float
     lanes: int
+    ms_per_pair: float = 0.0  # attention: every token meets every token of its row
+    pad_to: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class PlanFigures:
+    """How one execution plan did on this machine.
+
+    `ms` are milliseconds of one thread for a run, by shape ("4x32": 4 rows of 32 tokens); empty, and `texts_per_s`
+    (of one lane, 4 rows of 32 tokens) 0, where the plan was not timed. `verdict` says why it serves or does not.
+    """
+
+    name: str
+    verdict: str
+    texts_per_s: float = 0.0
+    ms: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PlanStatus:
+    """The execution plan that serves a model, why, and how every candidate did (adr/0006)."""
+
+    name: str
+    reason: str
+    figures: Sequence[PlanFigures] = field(default=())
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +136,7 @@ class ModelStatus:
     device: str
     precision: str
     cost: Cost
+    plan: PlanStatus | None = None  # None: a runner that nobody had to choose
 
 
 @dataclass(frozen=True, slots=True)

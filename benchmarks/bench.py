@@ -11,12 +11,14 @@ from itertools import islice
 from pathlib import Path
 from statistics import fmean
 
+from app.engine.cpu_plans import Setting
 from benchmarks.ceiling import FINALISTS, Ceiling, open_plan
 from benchmarks.judge import Format
 from benchmarks.machine import origin
+from benchmarks.models import alone
 from benchmarks.phases import Say, Target, line, scratch
 from benchmarks.schema import Bench, CeilingFigures, Closed, Direct, Open, Plan
-from benchmarks.server import plan_environ, running
+from benchmarks.server import pinned, running
 from benchmarks.texts import SEED, Counted, describe, draw, spread
 
 MAIN_CLIENTS = 32  # the loop that figures are about lasts longest
@@ -54,7 +56,7 @@ class Options:
 
     models_dir: Path
     model: str
-    plan: str
+    plan: Setting
     seconds: float  # of a closed loop, about
 
 
@@ -74,7 +76,8 @@ def measure(options: Options, command: Sequence[str], say: Say) -> Bench:
     texts = draw(ceiling.tokens, opened.manifest.max_tokens, len(first) + sum(counts))[len(first) :]
     supply = iter(spread(texts, SEED))
     parts = [list(islice(supply, count)) for count in counts]
-    with scratch() as folder, running(options.models_dir, plan_environ(options.plan)) as service:
+    models = alone(options.models_dir, options.model)
+    with scratch() as folder, running(models, pinned(options.plan)) as service:
         target = Target(service, options.model, opened.head.dimensions, ceiling, folder)
         plan_name = service.plan(options.model)
         say(f"the service is ready after {service.start_s:.1f} s; it runs {plan_name}")

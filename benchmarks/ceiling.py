@@ -21,13 +21,13 @@ from app.bundle.open import open_bundle
 from app.bundle.store import bundle_dir, current
 from app.bundle.tokenizer import load_tokenizer
 from app.encoding.tokenizer import TextEncoder
+from app.engine.cpu_plans import Setting
 from app.engine.load import load_model
 from app.engine.session import Device, choose_device, cores
 from app.tasks import embed as task
 from app.types import Ids, Rows, Runner
 from benchmarks.ledger import latency
 from benchmarks.schema import CeilingFigures, Direct, Plan
-from benchmarks.server import refuse_unknown_plan
 
 BATCHES = {"cpu": (1, 2, 4, 8, 16, 32), "cuda": (8, 16, 32, 64, 128, 256)}
 FINALISTS = 2  # ways so close in the sweep that noise decides: both are run again around every load
@@ -46,13 +46,12 @@ class Opened:
     wide: Runner
 
 
-def open_plan(models_dir: Path, model: str, plan: str) -> Opened:
+def open_plan(models_dir: Path, model: str, plan: Setting) -> Opened:
     """The current version of `model`, with the runners that the engine would use for `plan`.
 
     Raises:
-        BundleError, DeviceError: it cannot be run here. ValueError: no such plan, or the model does not embed.
+        BundleError, DeviceError: it cannot be run here. PlanError: not by this plan. ValueError: it does not embed.
     """
-    refuse_unknown_plan(plan)
     folder = bundle_dir(models_dir / "store", model, current(models_dir / "store", model))
     bundle = open_bundle(folder)
     manifest = bundle.manifest
@@ -60,7 +59,7 @@ def open_plan(models_dir: Path, model: str, plan: str) -> Opened:
     if head is None:
         raise ValueError(f"{model} has no embed head; name a model that embeds with --model")
     device = choose_device("auto")
-    loaded = load_model(folder, device, lanes=cores())
+    loaded = load_model(folder, device, lanes=cores(), setting=plan)
     encoder = TextEncoder(load_tokenizer(bundle.read(manifest.file("tokenizer"))), max_tokens=manifest.max_tokens)
     return Opened(manifest, head, encoder, device, loaded.lane, loaded.wide)
 

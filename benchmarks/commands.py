@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from app.engine.session import PlanError
 from benchmarks import bench, full, quality, schedule, start
 from benchmarks.chaos import kills, memory, overload, poison, terms
 from benchmarks.chaos.common import Options as ChaosOptions
 from benchmarks.peers import measure as peers
 from benchmarks.phases import Say
 from benchmarks.schema import Result
-from benchmarks.server import refuse_unknown_plan
 
 Arguments = argparse.Namespace
 Measure = Callable[[Sequence[str], Say], Result | None]
@@ -75,15 +75,14 @@ def _full(arguments: Arguments) -> Iterator[Step]:
 
 
 def _if_offered(plan: str, measure: Measure) -> Measure:
-    """`measure`, or a line where the service has no such plan."""
+    """`measure`, or a line where the bundle or the machine has no such plan."""
 
     def offered(given: Sequence[str], say: Say) -> Result | None:
         try:
-            refuse_unknown_plan(plan)
-        except ValueError as error:
+            return measure(given, say)
+        except PlanError as error:
             say(f"{plan} is left out: {error}")
             return None
-        return measure(given, say)
 
     return offered
 

@@ -8,14 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.engine.cpu_plans import Setting
 from benchmarks.ceiling import FINALISTS, Ceiling, open_plan
 from benchmarks.corpus import corpus
 from benchmarks.generator import LoadError
 from benchmarks.judge import Format
 from benchmarks.machine import origin
+from benchmarks.models import alone
 from benchmarks.phases import Say, Target, line, scratch
 from benchmarks.schema import CeilingFigures, Cell, Full
-from benchmarks.server import plan_environ, running
+from benchmarks.server import pinned, running
 from benchmarks.texts import SEED, Counted
 
 TOKENS = (8, 16, 32, 64, 128, 250)
@@ -33,7 +35,7 @@ class Options:
 
     models_dir: Path
     model: str
-    plan: str
+    plan: Setting
     seconds: float  # of a cell, about
     tokens: Sequence[int]
     texts: Sequence[int]
@@ -50,7 +52,8 @@ def measure(options: Options, command: Sequence[str], say: Say) -> Full:
     drawn = corpus(DRAWN, SEED)
     cells: list[Cell] = []
     left_out: list[str] = []
-    with scratch() as folder, running(options.models_dir, plan_environ(options.plan)) as service:
+    models = alone(options.models_dir, options.model)
+    with scratch() as folder, running(models, pinned(options.plan)) as service:
         target = Target(service, options.model, opened.head.dimensions, ceiling, folder)
         for tokens in options.tokens:
             texts = of_length(ceiling, drawn, tokens)

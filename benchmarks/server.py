@@ -20,7 +20,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.settings import settings_list
 from benchmarks.machine import ROOT
 from benchmarks.processes import allow_connections, below, command, cpu_seconds, memory_bytes
 from benchmarks.schema import ServiceFigures
@@ -31,7 +30,6 @@ SERIES = re.compile(r"^(encodery_\w+)(\{.*\})? (\S+)$", re.MULTILINE)
 LABEL = re.compile(r'(\w+)="([^"]*)"')
 START_S, STOP_S, POLL_S = 180.0, 45.0, 0.005
 APP = ("app", "serve")
-PLAN = "ENCODERY_PLAN"
 
 
 class ServiceError(Exception):
@@ -86,9 +84,8 @@ class Service:
         return found[1] if found else "unknown"
 
     def plan(self, model: str) -> str:
-        """How it runs a model: the plan's name, or the precision where a service has no plans."""
-        info = json.loads(get(self.port, f"/models/{model}")[1])
-        return str((info.get("plan") or {}).get("name") or f"onnxruntime-{info['precision']}")
+        """The name of the plan by which it runs a model."""
+        return str(json.loads(get(self.port, f"/models/{model}")[1])["plan"]["name"])
 
     def is_ready(self) -> bool:
         """What /ready says; False as well when nobody answers."""
@@ -98,20 +95,9 @@ class Service:
             return False
 
 
-def refuse_unknown_plan(plan: str) -> None:
-    """Return if the service can be pinned to `plan`.
-
-    Raises:
-        ValueError: it has no plans to choose from.
-    """
-    if plan != "fp32" and PLAN not in {setting.name for setting in settings_list()}:
-        raise ValueError(f"this service has one plan, fp32, and not {plan}")
-
-
-def plan_environ(plan: str) -> dict[str, str]:
+def pinned(plan: str) -> dict[str, str]:
     """The variables that pin the service to a plan."""
-    refuse_unknown_plan(plan)
-    return {PLAN: plan} if PLAN in {setting.name for setting in settings_list()} else {}
+    return {"ENCODERY_PLAN": plan}
 
 
 @contextmanager

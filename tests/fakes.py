@@ -12,9 +12,30 @@ import httpx
 import numpy as np
 from starlette.types import ASGIApp
 
-from app.types import Answer, Cost, EngineStatus, Ids, ModelKey, ModelStatus, Rows, Timing, Work
+from app.types import (
+    Answer,
+    Cost,
+    EngineStatus,
+    Ids,
+    ModelKey,
+    ModelStatus,
+    PlanFigures,
+    PlanStatus,
+    Rows,
+    Timing,
+    Work,
+)
 
 COST = Cost(overhead_ms=1.0, ms_per_token=0.01, lanes=2)
+ONLY = "the only plan that can be had here"
+PLAN = PlanStatus(
+    "onnxruntime-fp32",
+    ONLY,
+    [
+        PlanFigures("onnxruntime-fp32", f"serves: {ONLY}", 120.5, {"4x32": 33.2}),
+        PlanFigures("openvino-bf16", "not here: no bf16"),
+    ],
+)
 
 Behaviour = Callable[[Work], Awaitable[Answer]]
 
@@ -42,7 +63,7 @@ class FakeEngine:
         self.works: list[Work] = []
 
     def status(self) -> EngineStatus:
-        models = [ModelStatus(key, "cpu", "fp32", self._cost) for key in self._outputs] if self.is_ready else []
+        models = [ModelStatus(key, "cpu", "fp32", self._cost, PLAN) for key in self._outputs] if self.is_ready else []
         return EngineStatus(is_ready=self.is_ready, models=models)
 
     async def submit(self, work: Work) -> Answer:

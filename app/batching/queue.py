@@ -13,8 +13,7 @@ import heapq
 import math
 from bisect import bisect_left, insort
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from app.batching.flows import Flows
 from app.types import Flow
@@ -22,8 +21,7 @@ from app.types import Flow
 Payload = TypeVar("Payload")
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting(Generic[Payload]):
+class Waiting(NamedTuple, Generic[Payload]):  # a tuple: one is made for every text
     """One row in the queue: its length, until when it is wanted, whose it is, and what it stands for."""
 
     tokens: int
@@ -33,7 +31,7 @@ class Waiting(Generic[Payload]):
 
 
 Entry = tuple[int, int]  # (tokens, ticket): the order of the queue by length
-Head = tuple[float, float]  # (tag of the flow, deadline) of the row that decides: the smaller, the more urgent
+Head = tuple[float, float, int]  # (tag of the flow, deadline, ticket): the smallest decides
 
 
 class LengthQueue(Generic[Payload]):
@@ -56,12 +54,16 @@ class LengthQueue(Generic[Payload]):
         self._next_ticket += 1
         self._rows[ticket] = row
         insort(self._by_length, (row.tokens, ticket))
-        heapq.heappush(self._by_flow.setdefault(row.flow, []), (row.deadline_s, ticket))
+        heap = self._by_flow.get(row.flow)
+        if heap is None:
+            heap = self._by_flow[row.flow] = []
+        heapq.heappush(heap, (row.deadline_s, ticket))
         return ticket
 
     def head(self) -> Head | None:
-        """How urgent the row is that would decide the next batch; None when nothing waits."""
-        return min(((self._flows.start(flow), heap[0][0]) for flow, heap in self._heads()), default=None)
+        """The row that would decide the next batch, and how urgent it is; None when nothing waits."""
+        self._drop_stale()
+        return min(((self._flows.start(flow), *heap[0]) for flow, heap in self._by_flow.items()), default=None)
 
     def take(self, *, budget_tokens: int, max_rows: int, join_tokens: float = math.inf) -> list[Waiting[Payload]]:
         """Remove and return the next batch: the row that decides and its neighbours in length. Empty if none waits.
@@ -71,20 +73,20 @@ class LengthQueue(Generic[Payload]):
             max_rows: rows that a batch may hold.
             join_tokens: padding that a row may add by joining; above it, a run of its own is cheaper.
         """
-        heads = self._heads()
-        if not heads:
+        if (head := self.head()) is None:
             return []
-        _, _, ticket = min((self._flows.start(flow), *heap[0]) for flow, heap in heads)
+        _, _, ticket = head
         seed = bisect_left(self._by_length, (self._rows[ticket].tokens, ticket))
         first, last = self._spread(seed, budget_tokens, max_rows, join_tokens)
-        batch = self._remove([ticket for _, ticket in self._by_length[first : last + 1]])
-        self._flows.serve(((row.flow, row.tokens) for row in batch), (flow for flow, _ in heads))
+        batch = [self._rows.pop(ticket) for _, ticket in self._by_length[first : last + 1]]
+        del self._by_length[first : last + 1]
+        self._flows.serve(((row.flow, row.tokens) for row in batch), self._by_flow)
         return batch
 
     def expire(self, now_s: float) -> list[Waiting[Payload]]:
         """Remove and return every row whose deadline has passed."""
         expired = []
-        for _, heap in self._heads():
+        for heap in self._by_flow.values():
             while heap and heap[0][0] <= now_s:
                 if (ticket := heapq.heappop(heap)[1]) in self._rows:
                     expired.append(ticket)
@@ -94,8 +96,8 @@ class LengthQueue(Generic[Payload]):
         """Remove rows that nobody waits for any more; returns how many were still here."""
         return len(self._remove([ticket for ticket in tickets if ticket in self._rows]))
 
-    def _heads(self) -> list[tuple[Flow, list[tuple[float, int]]]]:
-        """Each flow that waits, and its heap with a row that still waits on top."""
+    def _drop_stale(self) -> None:
+        """Afterwards each heap has a row on top that still waits, and no flow is there that waits for nothing."""
         empty = []
         for flow, heap in self._by_flow.items():
             while heap and heap[0][1] not in self._rows:
@@ -104,7 +106,6 @@ class LengthQueue(Generic[Payload]):
                 empty.append(flow)
         for flow in empty:
             del self._by_flow[flow]
-        return list(self._by_flow.items())
 
     def _spread(self, seed: int, budget_tokens: int, max_rows: int, join_tokens: float) -> tuple[int, int]:
         """The run of neighbours around `seed` that is worth running together; the cheapest joins first."""

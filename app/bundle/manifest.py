@@ -11,7 +11,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 MANIFEST_FILE = "manifest.json"
 EMBEDDING_OUTPUT = "sentence_embedding"  # not `embedding`: torch's dynamo export lets that name stand twice
 
@@ -22,7 +22,7 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Pooling = Literal["mean", "cls", "max"]
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
 Device = Literal["any", "cpu", "cuda"]
-Role = Literal["model", "tokenizer", "golden-inputs", "golden-outputs", "report", "card"]
+Role = Literal["model", "weights", "tokenizer", "golden-inputs", "golden-outputs", "report", "card"]
 Json = dict[str, object]
 
 
@@ -97,7 +97,7 @@ class BundleFile(Strict):
     bytes: int = Field(ge=0)
     sha256: Sha256
     device: Device = "any"
-    precision: Precision | None = None  # models only
+    precision: Precision | None = None  # models and their weights only
     state: Literal["verified", "unverified"] = "verified"
 
     @model_validator(mode="after")
@@ -105,8 +105,8 @@ class BundleFile(Strict):
         parts = self.path.split("/")
         if not all(re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", part) for part in parts) or len(parts) > 2:
             raise ValueError(f"file path {self.path!r} is not a plain name, or one folder and a plain name")
-        if (self.role == "model") != (self.precision is not None):
-            raise ValueError(f"{self.path}: a model file has a precision and no other file has one")
+        if (self.role in ("model", "weights")) != (self.precision is not None):
+            raise ValueError(f"{self.path}: a model file and its weights have a precision and no other file has one")
         return self
 
 
@@ -138,10 +138,25 @@ class Parity(Strict):
     seconds: float
 
 
+class Agreement(Strict):
+    """What the gate measured for an int8 pair against the fp32 graph."""
+
+    rows: int
+    mean_cosine: float
+    worst_cosine: float
+    alone_worst_cosine: float  # a row alone to the same row in a batch
+    left_out: list[str]  # products that run in float32 because the limits were missed with them in int8
+    judged_rows: int = 0  # labelled rows, of classifiers
+    labels_equal: float | None = None  # the share of them with the same label
+    metric: float | None = None
+    metric_fp32: float | None = None
+    seconds: float
+
+
 class Manifest(Strict):
     """The whole description of one version of one model."""
 
-    format: Literal[1]
+    format: Literal[1, 2]  # 2: weights may lie in a file of their own
     name: Name
     version: int = Field(ge=1)
     created: Annotated[str, AfterValidator(_is_time)]  # RFC 3339, UTC
@@ -157,7 +172,7 @@ class Manifest(Strict):
     outputs: list[Tensor] = Field(min_length=1)
     files: list[BundleFile] = Field(min_length=1)
     golden: Golden
-    parity: dict[str, Parity]  # by model file
+    parity: dict[str, Parity | Agreement]  # by model file
     fused_ops: dict[str, dict[str, int]] = {}  # by model file: operator → count
     metrics: Json = {}
     reference: Json = {}  # statistics of the training inputs, for drift
@@ -179,12 +194,21 @@ class Manifest(Strict):
                 raise ValueError(f"a bundle has exactly one {role} file")
         if not any(file.precision == "fp32" for file in self.files):
             raise ValueError("a bundle has an fp32 model file")
+        pairs = [{f.precision for f in self.files if f.role == "weights"}]
+        pairs.append({f.precision for f in self.files if f.role == "model" and f.path.endswith(".xml")})
+        if pairs[0] != pairs[1]:
+            raise ValueError("a graph in XML and its weights come together")
         return self
 
     def file(self, role: Role) -> BundleFile:
         """The one file with this role (for roles of which a bundle has exactly one)."""
         return next(file for file in self.files if file.role == role)
 
-    def model_file(self, precision: Precision) -> BundleFile | None:
-        """The model file of this precision, if the bundle has one."""
-        return next((file for file in self.files if file.precision == precision), None)
+    def model_file(self, precision: Precision, device: Device = "any") -> BundleFile | None:
+        """The model file of this precision for this device, if the bundle has one."""
+        wanted = (precision, device)
+        return next((f for f in self.files if f.role == "model" and (f.precision, f.device) == wanted), None)
+
+    def weights_file(self, precision: Precision) -> BundleFile | None:
+        """The file that holds the weights of a model in two files, if the bundle has one."""
+        return next((file for file in self.files if file.role == "weights" and file.precision == precision), None)

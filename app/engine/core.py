@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from app.engine.cuda_errors import DeviceLostError
 from app.engine.jobs import Batch, Job, Ran, Row
 from app.engine.load import LoadedModel
 from app.engine.scheduler import Scheduler
@@ -85,9 +86,15 @@ class Core:
 
     def submit(self, jobs: Sequence[Job]) -> None:
         """Take requests in. Each is delivered once, unless it is dropped."""
+        scheduler = self._scheduler
         with self._work:
-            pushed = sum(self._scheduler.add(job) for job in jobs)
+            joined, cached = scheduler.joined, scheduler.cached
+            pushed = sum(scheduler.add(job) for job in jobs)
+            joined, cached = scheduler.joined - joined, scheduler.cached - cached
             self._work.notify(pushed)
+        if joined or cached:
+            metrics.joined_total.inc(joined)
+            metrics.cached_total.inc(cached)
         self._hand_over()
 
     def drop(self, job: Job) -> None:
@@ -165,7 +172,11 @@ class Core:
 
 
 def run(runner: Runner, rows: Sequence[Row], clock: Clock) -> Ran:
-    """Run one batch, halving it around rows that fail."""
+    """Run one batch, halving it around rows that fail.
+
+    Raises:
+        DeviceLostError: the device is of no use to this process any more.
+    """
     started_s = clock()
     parts: list[tuple[Sequence[Row], dict[str, Rows]]] = []
     failed: list[tuple[Row, Exception]] = []
@@ -174,6 +185,8 @@ def run(runner: Runner, rows: Sequence[Row], clock: Clock) -> Ran:
         part = todo.pop()
         try:
             parts.append((part, dict(runner.run([row.ids for row in part]))))
+        except DeviceLostError:
+            raise  # no row's fault, and no other run would end better: the thread dies, and the process with it
         except Exception as error:  # the runtime raises its own types; each row gets its own verdict
             if len(part) == 1:
                 failed.append((part[0], error))

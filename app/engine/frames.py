@@ -4,8 +4,8 @@ Fixed little-endian frames over a Unix socket: a header of 8 bytes (length of th
 body. Requests carry token ids, answers raw float32 rows; text never crosses, and nothing is unpickled. Both ends are
 ours and of one version: a frame that does not fit is a bug or an intruder, and ends the connection (`FrameError`).
 
-    WORK    id u64 | deadline f64 | model u16 | bulk u8 | rows u32 | principal u16+bytes | outputs u16+bytes, by "\0" |
-            lengths u32[rows] | ids i32[sum of lengths]
+    WORK    id u64 | deadline f64 | model u16 | bulk u8 | rows u32 | size of principal u16 | size of outputs u16 |
+            principal | outputs, by "\0" | lengths u32[rows] | ids i32[sum of lengths]
     ANSWER  id u64 | queue_s f32 | run_s f32 | rows u32 | outputs u16 | (name u16+bytes | width u32 | f32[rows*width])…
     FAILURE id u64 | error u16 | index i32 (-1: none) | message u16+bytes
     CANCEL  id u64
@@ -19,16 +19,31 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from enum import IntEnum
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
 from app.errors import ApiError, table
-from app.types import Answer, Cost, EngineStatus, Flow, Ids, ModelKey, ModelStatus, Rows, Timing, Work
+from app.types import (
+    Answer,
+    Cost,
+    EngineStatus,
+    Flow,
+    Ids,
+    ModelKey,
+    ModelStatus,
+    PlanFigures,
+    PlanStatus,
+    Rows,
+    Timing,
+    Work,
+)
 
 WIRE_VERSION = 2
 HEADER = struct.Struct("<IHH")
 MAX_BODY_BYTES = 2**30  # 65,536 rows of 4,096 float32 values
-_WORK = struct.Struct("<QdHBI")
+_WORK = struct.Struct("<QdHBIHH")
 _ANSWER = struct.Struct("<QffIH")
 _FAILURE = struct.Struct("<QHiH")
 _ID = struct.Struct("<Q")
@@ -108,21 +123,21 @@ class FrameReader:
 def pack_work(id: int, work: Work, models: Sequence[ModelKey]) -> bytes:
     """A WORK frame. `models` is the order of the engine's last STATUS."""
     lengths = np.fromiter((len(row) for row in work.rows), np.uint32, len(work.rows))
+    who = work.flow.principal.encode()[:TEXT_MAX_BYTES]
+    what = SEPARATOR.join(work.outputs).encode()
     is_bulk = work.flow.priority == "bulk"
-    head = _WORK.pack(id, work.deadline_s, models.index(work.model), is_bulk, len(work.rows))
-    who, what = _text(work.flow.principal), _text(SEPARATOR.join(work.outputs))
+    head = _WORK.pack(id, work.deadline_s, models.index(work.model), is_bulk, len(work.rows), len(who), len(what))
     return frame(Kind.WORK, b"".join((head, who, what, lengths.tobytes(), *(row.tobytes() for row in work.rows))))
 
 
 def unpack_work(body: bytes, models: Sequence[ModelKey]) -> tuple[int, Work]:
     """The request of a WORK frame; its rows are views into `body`."""
     try:
-        id, deadline_s, model, is_bulk, count = _WORK.unpack_from(body)
-        principal, at = _read_text(body, _WORK.size)
-        wanted, at = _read_text(body, at)
-        rows = _read_rows(body, at, count)
-        flow = Flow(principal, "bulk" if is_bulk else "interactive")
-        return id, Work(models[model], rows, deadline_s, flow, wanted.split(SEPARATOR) if wanted else ())
+        id, deadline_s, model, is_bulk, count, who, what = _WORK.unpack_from(body)
+        at = _WORK.size + who
+        rows = _read_rows(body, at + what, count)
+        flow = _flow(body[_WORK.size : at], is_bulk)
+        return id, Work(models[model], rows, deadline_s, flow, _outputs(body[at : at + what]))
     except (struct.error, ValueError, IndexError) as error:
         raise FrameError(f"bad work frame: {error}") from error
 
@@ -191,10 +206,7 @@ def unpack_status(body: bytes) -> EngineStatus:
     """The status of a STATUS frame."""
     try:
         data = json.loads(body)
-        models = [
-            ModelStatus(ModelKey(**model["key"]), model["device"], model["precision"], Cost(**model["cost"]))
-            for model in data["models"]
-        ]
+        models = [_model_status(model) for model in data["models"]]
         return EngineStatus(bool(data["is_ready"]), models, float(data["oldest_batch_s"]))
     except (ValueError, KeyError, TypeError) as error:
         raise FrameError(f"bad status frame: {error}") from error
@@ -207,6 +219,23 @@ def _read_rows(body: bytes, at: int, count: int) -> list[Ids]:
     lengths = np.frombuffer(body, np.uint32, count, at)
     ids = np.frombuffer(body, np.int32, int(lengths.sum()), at + lengths.nbytes)
     return np.split(ids, np.cumsum(lengths[:-1])) if count else []
+
+
+@lru_cache  # the same few come again and again
+def _flow(principal: bytes, is_bulk: int) -> Flow:
+    return Flow(principal.decode(), "bulk" if is_bulk else "interactive")
+
+
+@lru_cache
+def _outputs(names: bytes) -> Sequence[str]:
+    return tuple(names.decode().split(SEPARATOR)) if names else ()
+
+
+def _model_status(data: dict[str, Any]) -> ModelStatus:
+    plan = data["plan"]
+    if plan is not None:
+        plan = PlanStatus(plan["name"], plan["reason"], [PlanFigures(**figures) for figures in plan["figures"]])
+    return ModelStatus(ModelKey(**data["key"]), data["device"], data["precision"], Cost(**data["cost"]), plan)
 
 
 def _text(value: str) -> bytes:

@@ -6,6 +6,7 @@ with several places, and are run once. Jobs and rows are changed under the engin
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -50,12 +51,11 @@ class Job:
         return self._missing == 0
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Text `index` of a job."""
+class Place(NamedTuple):  # a tuple: several are made for every request
+    """Text number `text` of a job."""
 
     job: Job
-    index: int
+    text: int
 
 
 @dataclass(slots=True, eq=False)

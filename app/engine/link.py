@@ -55,8 +55,6 @@ class Link:
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
-        if self._connection is not None:
-            self._connection.close()
 
     @property
     def is_up(self) -> bool:
@@ -86,11 +84,16 @@ class Link:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                await loop.create_unix_connection(lambda: Connection(self._received, self._gone), self._path)
+                _, connection = await loop.create_unix_connection(
+                    lambda: Connection(self._received, self._gone), self._path
+                )
             except OSError:  # no engine listens yet
                 await asyncio.sleep(RECONNECT_S)
                 continue
-            await self._lost.wait()
+            try:
+                await self._lost.wait()
+            finally:
+                connection.close()
             self._lost.clear()
 
     def _received(self, connection: Connection, kind: Kind, body: bytes) -> None:

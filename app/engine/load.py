@@ -1,30 +1,31 @@
 """How does a bundle become something that may serve?
 
-Verified, opened on the device, its golden inputs replayed there, warmed, and timed – in this order; a bundle that
-fails at any step is refused with the rule that it broke.
+Verified, opened on the device by each plan that it allows there, its golden inputs replayed, and timed – in this order;
+a bundle whose reference plan fails at any step is refused with the rule that it broke. An earlier start's choice is
+taken if it was kept (keep.py): then only its golden inputs are replayed.
 """
 
+import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from app.batching.cost import Sample, fit
 from app.bundle.errors import BundleError
-from app.bundle.golden import check_golden, load_golden
-from app.bundle.graph import check_graph
-from app.bundle.manifest import Manifest
+from app.bundle.golden import load_golden
 from app.bundle.open import Bundle, open_bundle
 from app.bundle.tokenizer import cutting, load_tokenizer
-from app.engine.runner import OrtRunner
-from app.engine.session import Device, DeviceError
-from app.types import Clock, Cost, Ids, ModelKey, ModelStatus, Rows, Runner
+from app.engine.agree import Exam
+from app.engine.agree import run_in_batches as run_in_batches
+from app.engine.cpu_choice import OF_THE_PLAN, Choosing, Chosen
+from app.engine.cpu_plans import Plan, Setting, candidates, wanted
+from app.engine.keep import Keeper, about
+from app.engine.session import Device
+from app.types import Cost, Ids, ModelKey, ModelStatus, Runner
 
-GOLDEN_BATCH = 8
-SHAPES = ((1, 8), (1, 32), (4, 32), (8, 32), (2, 128))  # rows, tokens: where the traffic is, under a second in all
-REPEATS = 3
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,58 +36,71 @@ class LoadedModel:
     wide: Runner  # a run on all cores, for a request that finds the engine empty
     status: ModelStatus
     probe: Ids  # one real row, for the engine to run when it is idle
+    keeper: Keeper | None = None
 
 
-def load_model(folder: Path, device: Device, *, lanes: int) -> LoadedModel:
-    """Open, check, replay and time the bundle in `folder`.
+def load_model(
+    folder: Path, device: Device, *, lanes: int, setting: Setting = "auto", keep_in: Path | None = None
+) -> LoadedModel:
+    """Open, check, replay and time the bundle in `folder`, for `lanes` runs side by side.
+
+    Args:
+        setting: a precision to pin its plan.
+        keep_in: the folder of kept choices; without it nothing is taken from an earlier start or kept for a later.
 
     Raises:
-        BundleError: any broken rule. DeviceError: the session does not run on `device`.
+        BundleError: any broken rule. DeviceError: the session does not run on `device`, or (PlanError) the pinned plan
+        is not to be had.
     """
     bundle = open_bundle(folder)
-    manifest = bundle.manifest
-    file = manifest.model_file("fp32")
-    assert file is not None  # the manifest's own validator guarantees it
-    data = bundle.read(file)
-    check_graph(data, manifest, file.path)
-    runner = _open_session(manifest, data, device, file.path)
+    key = ModelKey(bundle.manifest.name, bundle.manifest.version)
+    plans = wanted(candidates(bundle, device), setting, str(key))
     rows = golden_rows(bundle)
-    check_golden(manifest, load_golden(bundle).outputs, _replay(runner, rows, file.path))
-    status = ModelStatus(
-        key=ModelKey(manifest.name, manifest.version),
-        device=device,
-        precision="fp32",
-        cost=measure_cost(
-            runner,
-            rows,
-            max_tokens=manifest.max_tokens,
-            lanes=lanes,
-            # A CPU run happens on the thread that asks for it, so its own seconds are counted: the wall clock of a
-            # busy machine turns the line through a few samples into nonsense.
-            clock=time.thread_time if device == "cpu" else time.perf_counter,
-        ),
+    choosing = Choosing(
+        Exam(bundle.manifest, rows, load_golden(bundle).outputs),
+        lanes=lanes,
+        clock=time.process_time if device == "cpu" else time.perf_counter,
     )
-    return LoadedModel(runner, runner, status, probe=min(rows, key=len))
+    keeper = None
+    if keep_in is not None:
+        keeper = Keeper(keep_in, key, about(bundle, device, lanes=lanes, setting=setting))
+    chosen = _kept(keeper, choosing, plans, key) if keeper is not None else None
+    if chosen is None:
+        chosen = choosing.choose(plans, why="" if setting == "auto" else f"pinned by ENCODERY_PLAN={setting}")
+        _tell(key, chosen)
+        if keeper is not None:
+            keeper.write(chosen.status, is_wide=chosen.wide is not chosen.lane, cost=chosen.cost)
+    status = ModelStatus(key, device, chosen.plan.precision, chosen.cost, chosen.status)
+    return LoadedModel(chosen.lane, chosen.wide, status, min(rows, key=len), keeper)
 
 
-def _open_session(manifest: Manifest, data: bytes, device: Device, path: str) -> OrtRunner:
-    try:
-        return OrtRunner(manifest, data, device)
-    except DeviceError:
-        raise
-    except Exception as error:  # the runtime raises its own types, for an operator that it does not know among others
-        raise BundleError("B06-graph", f"{path}: ONNX Runtime refuses it: {_first_line(error)}") from error
+def keep_cost(model: LoadedModel, cost: Cost) -> None:
+    """Keep what serving taught of the price of `model`'s runs for the next start."""
+    if model.keeper is not None:
+        model.keeper.write_cost(cost)
 
 
-def _replay(runner: Runner, rows: list[Ids], path: str) -> Mapping[str, Rows]:
-    try:
-        return run_in_batches(runner, rows)
-    except Exception as error:  # the runtime's own types again
-        raise BundleError("B10-golden", f"{path}: the golden inputs cannot be run: {_first_line(error)}") from error
+def replay_plans(folder: Path, device: Device) -> Iterator[tuple[str, str]]:
+    """Replay the golden inputs on every plan of the bundle in `folder`: its name, and what came of it.
 
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0]
+    Raises:
+        BundleError: the reference plan is refused, or the bundle is. DeviceError: it would not run on `device`.
+    """
+    bundle = open_bundle(folder)
+    exam = Exam(bundle.manifest, golden_rows(bundle), load_golden(bundle).outputs)
+    plans = candidates(bundle, device)
+    for plan in plans:
+        if plan.missing is not None:
+            yield plan.name, f"not here: {plan.missing}"
+            continue
+        try:
+            exam.check(plan.lane(1), plan.precision, plan.path)
+        except BundleError as error:
+            if plan is plans[0] or error.rule not in OF_THE_PLAN:
+                raise
+            yield plan.name, f"refused: {error}"
+        else:
+            yield plan.name, f"{len(exam.rows)} golden rows agree"
 
 
 def golden_rows(bundle: Bundle) -> list[Ids]:
@@ -96,22 +110,24 @@ def golden_rows(bundle: Bundle) -> list[Ids]:
     return [np.asarray(cut.encode(text).ids, np.int32) for text in load_golden(bundle).texts]
 
 
-def run_in_batches(runner: Runner, rows: list[Ids]) -> Mapping[str, Rows]:
-    """Every row's outputs, run in small batches of mixed lengths, as traffic will be."""
-    parts = [runner.run(rows[start : start + GOLDEN_BATCH]) for start in range(0, len(rows), GOLDEN_BATCH)]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+def _kept(keeper: Keeper, choosing: Choosing, plans: list[Plan], key: ModelKey) -> Chosen | None:
+    """The choice of an earlier start, if there is one and it still agrees."""
+    kept = keeper.read()
+    plan = next((plan for plan in plans if kept is not None and plan.name == kept.plan.name), None)
+    if kept is None or plan is None or plan.missing is not None:
+        return None
+    try:
+        chosen = choosing.reopen(plan, kept.cost, kept.plan, is_wide=kept.is_wide)
+    except BundleError as error:
+        if error.rule not in OF_THE_PLAN:
+            raise
+        log.warning("%s ran as %s, which is refused now (%s); measured anew", key, plan.name, error)
+        return None
+    log.info("%s runs as %s, as measured %s: %s", key, plan.name, kept.made, kept.plan.reason)
+    return chosen
 
 
-def measure_cost(runner: Runner, rows: list[Ids], *, max_tokens: int, lanes: int, clock: Clock) -> Cost:
-    """Time a few shapes on this machine; the best of some repeats counts, since noise only adds."""
-    pool = np.concatenate(rows)
-    samples = []
-    for count, tokens in SHAPES:
-        batch = [np.resize(pool[i:], min(tokens, max_tokens)) for i in range(count)]
-        times = []
-        for _ in range(REPEATS):
-            started = clock()
-            runner.run(batch)
-            times.append(clock() - started)
-        samples.append(Sample(tokens=count * len(batch[0]), ms=min(times) * 1e3))
-    return fit(samples, lanes=lanes)
+def _tell(key: ModelKey, chosen: Chosen) -> None:
+    """One line on the choice, with what came of every other plan."""
+    others = [f"{f.name}: {f.verdict}" for f in chosen.status.figures if f.name != chosen.plan.name]
+    log.info("%s runs as %s: %s", key, chosen.plan.name, "; ".join([chosen.status.reason, *others]))

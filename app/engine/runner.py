@@ -10,6 +10,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from app.batching.cost import padded_length
 from app.bundle.manifest import Manifest
 from app.engine.session import Device, create_session
 from app.types import Ids, Rows
@@ -18,8 +19,8 @@ from app.types import Ids, Rows
 class OrtRunner:
     """One model file in one ONNX Runtime session. `run` may be called from several threads at once."""
 
-    def __init__(self, manifest: Manifest, model: bytes, device: Device) -> None:
-        self._session = create_session(model, device)
+    def __init__(self, manifest: Manifest, model: bytes, device: Device, *, threads: int = 1) -> None:
+        self._session = create_session(model, device, threads=threads)
         self._device = device
         self._inputs = [tensor.name for tensor in manifest.inputs]
         self._outputs = [tensor.name for tensor in manifest.outputs]
@@ -42,9 +43,9 @@ class OrtRunner:
         return dict(zip(self._outputs, binding.copy_outputs_to_cpu(), strict=True))
 
 
-def pad(rows: Sequence[Ids], pad_id: int, inputs: Sequence[str]) -> dict[str, NDArray[np.int64]]:
-    """The graph's inputs for `rows`, by name, int64 [B, T]."""
-    longest = max(len(row) for row in rows)
+def pad(rows: Sequence[Ids], pad_id: int, inputs: Sequence[str], pad_to: int = 1) -> dict[str, NDArray[np.int64]]:
+    """The graph's inputs for `rows`, by name, int64 [B, T]; T is the longest row's, rounded up to `pad_to`."""
+    longest = padded_length(max(len(row) for row in rows), pad_to)
     ids_BT = np.full((len(rows), longest), pad_id, np.int64)
     mask_BT = np.zeros((len(rows), longest), np.int64)
     for index, row in enumerate(rows):

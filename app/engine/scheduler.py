@@ -71,10 +71,12 @@ class Scheduler:
         of many texts uses all of them.
         """
         self.expire(now_s)
-        heads = [(head, key) for key, queue in self._queues.items() if (head := queue.head()) is not None]
+        heads = [
+            (head, key) for key, queue in self._queues.items() if len(queue) and (head := queue.head()) is not None
+        ]
         if not heads:
             return None
-        _, model = min(heads)
+        model = heads[0][1] if len(heads) == 1 else min(heads)[1]
         cost = self._costs[model]
         share = -(-len(self) // spread)
         taken = self._queues[model].take(
@@ -91,13 +93,13 @@ class Scheduler:
             del self._wanted[row.key]
             self._cache.put(row.key, ran.outputs, number)
             for place in row.places:
-                if place.job.settle(place.index, ran.outputs, number, started_s=ran.started_s, run_s=ran.run_s):
+                if place.job.settle(place.text, ran.outputs, number, started_s=ran.started_s, run_s=ran.run_s):
                     self._ended.append(place.job)
         for row, error in ran.failed:
             del self._wanted[row.key]
             for place in row.places:
-                message = f"text {place.index} could not be run by the model; the others were not affected"
-                failure = EngineFailedError(message, index=place.index)
+                message = f"text {place.text} could not be run by the model; the others were not affected"
+                failure = EngineFailedError(message, index=place.text)
                 failure.__cause__ = error
                 self._end(place.job, failure)
 

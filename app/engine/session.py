@@ -6,6 +6,7 @@ single nodes, is refused. Sources: onnxruntime docs, "CUDA Execution Provider"; 
 
 import importlib.metadata
 import os
+from collections.abc import Mapping
 from typing import Literal
 
 import onnx
@@ -29,6 +30,10 @@ class DeviceError(Exception):
     """The device asked for is not usable here; the message says why and what to do."""
 
 
+class PlanError(DeviceError):
+    """The execution plan asked for is not to be had here; the message says why and what there is."""
+
+
 def choose_device(wanted: Literal["auto", "cpu", "cuda"]) -> Device:
     """The device to serve from. `auto` takes CUDA where the installed ONNX Runtime and the machine have it.
 
@@ -46,8 +51,14 @@ def choose_device(wanted: Literal["auto", "cpu", "cuda"]) -> Device:
     return "cpu"
 
 
-def create_session(model: bytes, device: Device) -> ort.InferenceSession:
+def create_session(
+    model: bytes, device: Device, *, threads: int = 1, cuda_options: Mapping[str, object] | None = None
+) -> ort.InferenceSession:
     """A session over the bytes of one model file, on `device` and nowhere else.
+
+    Args:
+        threads: of a run on a CPU.
+        cuda_options: options of the CUDA provider beside the usual ones.
 
     Raises:
         DeviceError: the session landed on another provider than the one asked for.
@@ -60,12 +71,13 @@ def create_session(model: bytes, device: Device) -> ort.InferenceSession:
     if device == "cuda":
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         options.enable_mem_pattern = False  # shapes vary from run to run
-        providers: list[object] = [("CUDAExecutionProvider", CUDA_OPTIONS)]
+        providers: list[object] = [("CUDAExecutionProvider", CUDA_OPTIONS | dict(cuda_options or {}))]
     else:
         # One thread a run, several runs side by side: small batches a core beat one batch over all cores, and the web
         # workers share the cores without a spinning pool (docs/benchmarks.md).
-        options.intra_op_num_threads = 1
+        options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
+        # Threads that spin for work would double the CPU seconds of a run on all cores, at the front ends' cost.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         providers = ["CPUExecutionProvider"]
     session = ort.InferenceSession(model, options, providers=providers, enable_fallback=False)

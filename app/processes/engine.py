@@ -12,6 +12,7 @@ import os
 import select
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 
 Change = Callable[[LoadedModel], LoadedModel]
 
+BROKEN_EXIT = 70  # EX_SOFTWARE of sysexits.h
 DRAIN_S = 8.0  # for what is in the house when told to stop; the supervisor waits a little longer
 
 
@@ -44,7 +46,7 @@ def load_all(settings: Settings, keys: list[ModelKey], *, share: int = 1) -> tup
     """
     device = choose_device(settings.device)
     lanes = lanes_for(device, settings.lanes, share=share)
-    models = [_load(settings.store, key, device, min(lanes, cores())) for key in keys]  # a spare lane adds no speed
+    models = [_load(settings, key, device, min(lanes, cores())) for key in keys]  # a spare lane adds no speed
     gc.collect()
     gc.freeze()  # what is loaded stays: later collections need not look at it
     return models, lanes
@@ -74,13 +76,25 @@ def main(change: Change | None = None) -> int:
     if change is not None:
         models = [change(model) for model in models]
     faulthandler.enable()  # a supervisor that finds this process hanging asks for its stacks with SIGABRT
+    threading.excepthook = end_with_thread
     _serve(self, settings, models, lanes, child.engine_socket(arguments.runtime, arguments.number))
     return 0
 
 
-def _load(store: Path, key: ModelKey, device: Device, lanes: int) -> LoadedModel:
+def end_with_thread(failure: threading.ExceptHookArgs) -> None:
+    """A lane or a reader that dies of an error of ours, or of a device that is lost, leaves an engine that is no whole
+    one: it ends here, and the supervisor starts another, which runs again what this one held.
+    """
+    name = failure.thread.name if failure.thread is not None else "a thread"
+    log.critical("%s died; the engine ends", name, exc_info=failure.exc_value)
+    logging.shutdown()
+    os._exit(BROKEN_EXIT)
+
+
+def _load(settings: Settings, key: ModelKey, device: Device, lanes: int) -> LoadedModel:
+    folder = bundle_dir(settings.store, key.name, key.version)
     try:
-        return load_model(bundle_dir(store, key.name, key.version), device, lanes=lanes)
+        return load_model(folder, device, lanes=lanes, setting=settings.plan, keep_in=settings.plans)
     except BundleError as error:
         raise BundleError(error.rule, f"model {key} is refused: {error.reason}") from error
 

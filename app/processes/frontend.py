@@ -8,6 +8,7 @@ The listening socket is the supervisor's and shared by all front ends. SIGTERM l
 
 import socket
 import sys
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import FrameType
@@ -24,7 +25,7 @@ from app.engine.session import DeviceError
 from app.main import create_app
 from app.processes import child
 from app.processes.banner import banner
-from app.processes.engine import announce, load_all
+from app.processes.engine import announce, end_with_thread, load_all
 from app.processes.http import Http1
 from app.processes.process import StartError
 from app.serving.board import SharedBoard
@@ -96,6 +97,7 @@ def serve_alone(settings: Settings, keys: list[ModelKey], listener: socket.socke
     except (BundleError, DeviceError) as error:
         raise StartError(str(error)) from error
     announce(models)
+    threading.excepthook = end_with_thread
     catalog = Catalog.open(settings.store, keys)
     uvloop.run(_serve_alone(settings, models, lanes, catalog, listener))
 

@@ -8,20 +8,30 @@ import asyncio
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 from app.engine.frames import Kind
 from app.engine.link import Link
-from app.processes.process import Process
 
 LOOK_S = 0.5
 SILENT_S = 5.0  # twenty heartbeats; a machine that is merely busy delays them by less
 STUCK_S = 20.0  # the largest batch that the scheduler forms takes a CPU some two seconds
 
 
-class Watch:
-    """The health of all engines as their supervisor sees it."""
+class Watched(Protocol):
+    """An engine's process (`app.processes.process.Process`)."""
 
-    def __init__(self, engines: Sequence[Process], paths: Sequence[Path]) -> None:
+    ready_s: float | None  # since when it serves; None while it does not
+
+    async def end_hanging(self, reason: str) -> None:
+        """Kill it; another one is started in its place."""
+        ...
+
+
+class Watch:
+    """The health of all engines as their supervisor sees it. `paths[i]` is where `engines[i]` listens."""
+
+    def __init__(self, engines: Sequence[Watched], paths: Sequence[Path]) -> None:
         self._engines = engines
         self._links = [Link(path, self) for path in paths]
         self._well_s = [time.monotonic()] * len(paths)  # when each was last ready, or not there
@@ -30,11 +40,15 @@ class Watch:
         """Watch until cancelled."""
         for link in self._links:
             link.start()
-        while True:
-            await asyncio.sleep(LOOK_S)
-            for number, link in enumerate(self._links):
-                if (reason := self._look(number, link)) is not None:
-                    await self._engines[number].end_hanging(reason)
+        try:
+            while True:
+                await asyncio.sleep(LOOK_S)
+                for number, link in enumerate(self._links):
+                    if (reason := self._look(number, link)) is not None:
+                        await self._engines[number].end_hanging(reason)
+        finally:
+            for link in self._links:
+                await link.close()
 
     def link_up(self, link: Link) -> None:
         """See `app.engine.link.Owner`: `_look` sees it."""

@@ -58,6 +58,10 @@ tokens_total = Counter("encodery_tokens_total", "Tokens of texts that were run."
 padded_tokens_total = Counter(
     "encodery_padded_tokens_total", "Tokens that were run, padding included; waste = 1 - tokens / padded.", ["model"]
 )
+joined_total = Counter(
+    "encodery_joined_total", "Texts that an equal one, waiting or running at the same time, was run for as well."
+)
+cached_total = Counter("encodery_cached_total", "Texts that were answered from the outputs that the engine keeps.")
 model_info = Gauge(
     "encodery_model_info",
     "1 for each loaded model.",

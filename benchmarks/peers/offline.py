@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+from app.engine.cpu_plans import Setting
 from benchmarks.ceiling import FINALISTS, Ceiling, open_plan
 from benchmarks.peers.environments import OFFLINE, PEERS, SERVERS, Model, PeerError, prepare
 
@@ -14,15 +15,15 @@ SWEEP_SHARE = 5  # of the texts, one in so many finds the ways that are worth al
 
 
 def ways(
-    models_dir: Path, model: Model, plans: Sequence[str], texts: Sequence[str]
+    models_dir: Path, model: Model, plans: Sequence[Setting], texts: Sequence[str]
 ) -> Iterator[tuple[str, Callable[[], float]]]:
-    """Name and measurement of each; a measurement raises PeerError or ValueError where it cannot be had."""
+    """Name and measurement of each; a measurement raises PeerError or DeviceError where it cannot be had."""
     for plan in plans:
         yield f"encodery {plan}", partial(_ceiling, models_dir, model.name, plan, texts)
     yield "sentence-transformers", partial(_sentence_transformers, model, texts)
 
 
-def _ceiling(models_dir: Path, model: str, plan: str, texts: Sequence[str]) -> float:
+def _ceiling(models_dir: Path, model: str, plan: Setting, texts: Sequence[str]) -> float:
     ceiling = Ceiling(open_plan(models_dir, model, plan))
     best = [figures.plan for figures in ceiling.sweep(texts[: len(texts) // SWEEP_SHARE])[:FINALISTS]]
     return ceiling.best(texts, best).texts_per_s

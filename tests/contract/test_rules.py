@@ -137,7 +137,7 @@ FAULTS: dict[str, tuple[Rule, Fault]] = {
         lambda folder: (folder / "manifest.json").write_bytes((folder / "manifest.json").read_bytes()[:-20]),
     ),
     "unknown field": ("B01-manifest", lambda folder: edit_manifest(folder, lambda m: m.update(extra=1))),
-    "another format": ("B01-manifest", lambda folder: edit_manifest(folder, lambda m: m.update(format=2))),
+    "another format": ("B01-manifest", lambda folder: edit_manifest(folder, lambda m: m.update(format=3))),
     "number as text": ("B01-manifest", lambda folder: edit_manifest(folder, lambda m: m.update(max_tokens="64"))),
     "label twice": (
         "B01-manifest",

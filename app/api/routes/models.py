@@ -12,7 +12,7 @@ from app.api.deps import Parts, parts, record
 from app.bundle.manifest import ClassifyHead, EmbedHead
 from app.errors import ModelNotFoundError
 from app.serving.catalog import ServedModel
-from app.types import ModelStatus
+from app.types import ModelStatus, PlanStatus
 
 router = APIRouter(tags=["models"])
 
@@ -26,6 +26,23 @@ class HeadInfo(BaseModel):
     normalize: bool | None = None
     problem_type: Literal["single_label", "multi_label", "regression"] | None = None
     labels: list[str] | None = None
+
+
+class PlanCandidate(BaseModel):
+    """One way to execute the model, as it did on this machine."""
+
+    name: str
+    verdict: str = Field(description="Why it serves or does not.")
+    texts_per_s: float = Field(description="Of one lane, 4 texts of 32 tokens a batch; 0 if it was not timed.")
+    ms: dict[str, float] = Field(description="Milliseconds of one thread a batch, by texts x tokens.")
+
+
+class PlanInfo(BaseModel):
+    """The execution plan that was chosen, and every one that could have been."""
+
+    name: str
+    reason: str
+    candidates: list[PlanCandidate]
 
 
 class ModelInfo(BaseModel):
@@ -45,6 +62,7 @@ class ModelInfo(BaseModel):
     space: str
     device: str | None = Field(description="Where it runs; null while the engine is not connected.")
     precision: str | None
+    plan: PlanInfo | None = Field(description="How it is executed, chosen by measurement at load.")
 
 
 class ModelList(BaseModel):
@@ -88,7 +106,16 @@ def _info(wired: Parts, model: ServedModel) -> ModelInfo:
         space=manifest.space,
         device=status.device if status else None,
         precision=status.precision if status else None,
+        plan=_plan(status.plan) if status and status.plan else None,
     )
+
+
+def _plan(plan: PlanStatus) -> PlanInfo:
+    candidates = [
+        PlanCandidate(name=each.name, verdict=each.verdict, texts_per_s=each.texts_per_s, ms=dict(each.ms))
+        for each in plan.figures
+    ]
+    return PlanInfo(name=plan.name, reason=plan.reason, candidates=candidates)
 
 
 def _head(head: EmbedHead | ClassifyHead) -> HeadInfo:

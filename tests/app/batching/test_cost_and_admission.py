@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.batching.admission import LEARN_FROM_MS, Admission
-from app.batching.cost import BUDGET_MAX, BUDGET_MIN, Sample, budget_tokens, fit, predicted_wait_ms
+from app.batching.cost import BUDGET_MAX, BUDGET_MIN, Sample, budget_tokens, fit, predicted_wait_ms, run_ms
 from app.errors import OverloadedError
 from app.serving.board import SharedBoard
 from app.types import Cost
@@ -13,14 +13,39 @@ from app.types import Cost
 COST = Cost(overhead_ms=1.0, ms_per_token=0.5, lanes=2)
 
 
-@given(overhead_ms=st.floats(0.01, 10), ms_per_token=st.floats(0.001, 1))
-def test_fit_finds_the_line_that_made_the_samples(overhead_ms: float, ms_per_token: float) -> None:
-    samples = [Sample(tokens, overhead_ms + tokens * ms_per_token) for tokens in (8, 32, 128, 256)]
+SHAPES = [(1, 16), (1, 48), (4, 32), (8, 64), (2, 256)]
 
-    cost = fit(samples, lanes=2)
 
-    assert cost.overhead_ms == pytest.approx(overhead_ms, rel=1e-6)
-    assert cost.ms_per_token == pytest.approx(ms_per_token, rel=1e-6)
+@given(
+    overhead_ms=st.floats(0.01, 10),
+    ms_per_token=st.floats(0.001, 1),
+    ms_per_pair=st.floats(0, 1e-3),
+    pad_to=st.sampled_from([1, 8, 20]),
+)
+def test_fit_finds_the_price_that_made_the_samples(
+    overhead_ms: float, ms_per_token: float, ms_per_pair: float, pad_to: int
+) -> None:
+    truth = Cost(overhead_ms, ms_per_token, 2, ms_per_pair, pad_to)
+
+    cost = fit([Sample(*shape, run_ms(truth, *shape)) for shape in SHAPES], lanes=2, pad_to=pad_to)
+
+    assert (cost.lanes, cost.pad_to) == (2, pad_to)
+    for shape in [*SHAPES, (3, 20), (32, 64), (1, 4)]:
+        assert run_ms(cost, *shape) == pytest.approx(run_ms(truth, *shape), rel=1e-4)
+
+
+@given(times=st.lists(st.floats(1e-3, 1e3), min_size=len(SHAPES), max_size=len(SHAPES)))
+def test_no_noise_makes_a_price_negative(times: list[float]) -> None:
+    cost = fit([Sample(*shape, ms) for shape, ms in zip(SHAPES, times, strict=True)], lanes=1)
+
+    assert min(cost.overhead_ms, cost.ms_per_token) > 0
+    assert cost.ms_per_pair >= 0
+
+
+def test_a_run_costs_what_its_padded_rows_cost() -> None:
+    cost = Cost(overhead_ms=1.0, ms_per_token=0.5, lanes=1, ms_per_pair=0.01, pad_to=8)
+
+    assert run_ms(cost, 3, 9) == run_ms(cost, 3, 16) == pytest.approx(1.0 + 48 * 0.5 + 48 * 16 * 0.01)
 
 
 @given(overhead_ms=st.floats(1e-6, 1e3), ms_per_token=st.floats(1e-6, 1e3))

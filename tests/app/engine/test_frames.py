@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as npst
 from app.engine import frames
 from app.engine.frames import HEADER, WIRE_VERSION, FrameError, FrameReader, Kind
 from app.errors import TextTooLongError
-from app.types import Answer, Cost, EngineStatus, Flow, ModelKey, ModelStatus, Timing, Work
+from app.types import Answer, Cost, EngineStatus, Flow, ModelKey, ModelStatus, PlanFigures, PlanStatus, Timing, Work
 
 MODELS = [ModelKey("a", 1), ModelKey("b", 12)]
 
@@ -62,8 +62,14 @@ def test_failures_keep_class_message_and_index() -> None:
     assert (failure.error.message, failure.error.index) == ("too löng", 2)
 
 
-def test_status_survives_the_wire() -> None:
-    status = EngineStatus(True, [ModelStatus(MODELS[1], "cpu", "fp32", Cost(0.5, 0.1, 2))], oldest_batch_s=0.25)
+@pytest.mark.parametrize(
+    "plan",
+    [None, PlanStatus("p", "why", [PlanFigures("p", "serves", 1.5, {"1x8": 2.5}), PlanFigures("q", "not here")])],
+    ids=["no plan", "a plan"],
+)
+def test_status_survives_the_wire(plan: PlanStatus | None) -> None:
+    cost = Cost(0.5, 0.1, 2, 0.001, 8)
+    status = EngineStatus(True, [ModelStatus(MODELS[1], "cpu", "fp32", cost, plan)], oldest_batch_s=0.25)
 
     assert frames.unpack_status(body_of(frames.pack_status(status), Kind.STATUS)) == status
 

@@ -1,13 +1,15 @@
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import pytest
 
-from app.engine.core import FRESH_S
+from app.engine.core import FRESH_S, run
+from app.engine.cuda_errors import DeviceLostError
+from app.engine.jobs import Row
 from app.engine.local import LocalEngine
 from app.errors import DeadlineExceededError, EngineFailedError, ModelNotFoundError
-from app.types import Answer, ModelKey, Work
+from app.types import Answer, Ids, ModelKey, Rows, Work
 from tests.app.engine.fakes import KEY, EchoRunner, GatedRunner, PoisonedRunner, ids, loaded
 
 
@@ -135,3 +137,20 @@ def test_readiness_ends_when_no_forward_pass_is_fresh() -> None:
         await engine.close()
 
     asyncio.run(check())
+
+
+def test_a_lost_device_is_nobodys_fault_and_ends_the_thread() -> None:
+    """Halving the batch would fail every row of it; the engine process ends instead and is replaced."""
+
+    class LosingRunner(EchoRunner):
+        def run(self, rows: Sequence[Ids]) -> Mapping[str, Rows]:
+            self.batches.append([len(row) for row in rows])
+            raise DeviceLostError("CUDA failure 700")
+
+    runner = LosingRunner()
+    rows = [Row((KEY, row.tobytes()), row) for row in (ids(1), ids(2))]
+
+    with pytest.raises(DeviceLostError):
+        run(runner, rows, time.monotonic)
+
+    assert runner.batches == [[1, 1]]

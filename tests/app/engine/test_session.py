@@ -52,7 +52,9 @@ def test_a_cpu_has_a_lane_for_each_core_and_a_spare_unless_told_otherwise() -> N
 def test_a_loaded_model_knows_its_price() -> None:
     status = load_model(FOLDER, "cpu", lanes=2).status
 
-    assert (str(status.key), status.device, status.precision, status.cost.lanes) == ("tiny-encoder@1", "cpu", "fp32", 2)
+    assert (str(status.key), status.device, status.cost.lanes) == ("tiny-encoder@1", "cpu", 2)
+    assert status.plan is not None
+    assert status.plan.name.endswith(status.precision)
     assert status.cost.overhead_ms > 0
     assert status.cost.ms_per_token > 0
 
@@ -68,6 +70,15 @@ def test_a_row_alone_is_the_row_in_a_batch() -> None:
     for index, row in enumerate(rows):
         alone = runner.run([row])["sentence_embedding"][0]
         assert alone == pytest.approx(together[index], abs=1e-5)
+
+
+def test_verify_replays_every_plan_and_prints_a_line_for_each(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", str(FOLDER)]) == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "tiny-encoder@1: onnxruntime-fp32: 41 golden rows agree"
+    assert [line.split(": ")[1] for line in lines[1:3]] == ["openvino-bf16", "openvino-int8"]
+    assert lines[-1] == "tiny-encoder@1: every file, the graph and 41 golden rows agree"
 
 
 def test_verify_tells_of_an_unusable_device_in_one_line(

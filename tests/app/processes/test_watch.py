@@ -1,0 +1,69 @@
+"""The supervisor looks at engines over real sockets. That a stopped one is replaced: tests/e2e/test_processes.py."""
+
+import asyncio
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from app.engine.core import Core
+from app.engine.jobs import Job
+from app.engine.server import EngineServer, listen
+from app.processes import watch
+from app.processes.watch import Watch
+from app.types import Work
+from tests.app.engine.fakes import KEY, GatedRunner, ids, loaded
+
+
+class Seen:
+    """Keeps `Watched`: an engine that serves, and why it was ended."""
+
+    def __init__(self) -> None:
+        self.ready_s: float | None = time.monotonic()
+        self.reason: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    async def end_hanging(self, reason: str) -> None:
+        if not self.reason.done():
+            self.reason.set_result(reason)
+
+
+async def reason_for(runner: GatedRunner, *, is_busy: bool, beats: bool = True) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "engine.sock"
+        server = EngineServer(listen(path))
+        core = Core([loaded(runner)], lanes=1, parallel=1, deliver=server.deliver)
+        core.start()
+        server.start(core)
+        seen = Seen()
+        watching = asyncio.create_task(Watch([seen], [path]).run())
+        if is_busy:
+            core.submit([Job(Work(KEY, [ids(1)], time.monotonic() + 60), time.monotonic())])
+            await asyncio.to_thread(runner.entered.acquire)
+        async with asyncio.timeout(20):
+            while not seen.reason.done():
+                if beats:
+                    server.beat()
+                await asyncio.sleep(0)
+        watching.cancel()
+        runner.gate.set()
+        await asyncio.to_thread(server.close, 1.0)
+        await asyncio.to_thread(core.close)
+        return seen.reason.result()
+
+
+@pytest.fixture(autouse=True)
+def _look_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "LOOK_S", 0.001)
+
+
+def test_an_engine_whose_batch_runs_for_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "STUCK_S", 0.05)
+
+    assert asyncio.run(reason_for(GatedRunner(), is_busy=True)).startswith("a batch has run for")
+
+
+def test_an_engine_that_says_nothing_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "SILENT_S", 0.05)
+
+    assert asyncio.run(reason_for(GatedRunner(), is_busy=False, beats=False)).startswith("silent for")
