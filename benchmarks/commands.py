@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from app.engine.session import PlanError
-from benchmarks import bench, full, quality, schedule, start
+from benchmarks import bench, engine_python, full, quality, schedule, start
 from benchmarks.chaos import kills, memory, overload, poison, terms
 from benchmarks.chaos.common import Options as ChaosOptions
 from benchmarks.peers import measure as peers
@@ -157,12 +157,21 @@ def _quality(arguments: Arguments) -> Iterator[Step]:
     yield Step("quality", lambda given, _: quality.measure(arguments.models, given))
 
 
+def _engine_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--requests", type=int, default=30_000, help="for each number of open requests")
+
+
+def _engine(arguments: Arguments) -> Iterator[Step]:
+    yield Step("engine-python", lambda given, _: engine_python.measure(arguments.requests, given))
+
+
 COMMANDS = {
     "bench": Command("single texts: share of the ceiling, latency against load", _bench_arguments, _bench),
     "full": Command("lengths by texts a request by format", _full_arguments, _full),
     "chaos": Command("overload, deaths, poisoned texts, memory", _chaos_arguments, _chaos),
     "peers": Command("other servers on the same machine and texts", _peers_arguments, _peers),
     "schedule": Command("rules for forming batches, simulated", _schedule_arguments, _schedule),
+    "engine-python": Command("CPU of the engine besides running the model", _engine_arguments, _engine),
     "start": Command("seconds from exec to ready", _start_arguments, _start),
     "quality": Command("accuracy and calibration of the trained classifiers", _quality_arguments, _quality),
 }

@@ -15,6 +15,7 @@ from benchmarks.report.rows import rows_table
 from benchmarks.schema import (
     RESULTS,
     Bench,
+    EnginePython,
     Full,
     Kills,
     Memory,
@@ -71,3 +72,5 @@ def _show(result: Result, name: str) -> str:
             return other.schedule(result, name)
         case Quality():
             return other.quality(result, name)
+        case EnginePython():
+            return other.engine_python(result, name)

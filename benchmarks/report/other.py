@@ -1,7 +1,7 @@
 """How do the results look that are about neither speed under load nor faults?"""
 
-from benchmarks.report.lines import origin_line
-from benchmarks.schema import Quality, Schedule, Simulated, Start
+from benchmarks.report.lines import origin_line, table
+from benchmarks.schema import EnginePython, Quality, Schedule, Simulated, Start
 
 
 def start(result: Start, name: str) -> str:
@@ -63,3 +63,20 @@ def schedule(result: Schedule, name: str) -> str:
 
 def _simulated(each: Simulated) -> str:
     return f"{each.share:.2f}, {each.waste:.0%}, {each.p99_ms:.0f} ms"
+
+
+def engine_python(result: EnginePython, name: str) -> str:
+    """A row for each number of open requests."""
+    rows = [
+        [
+            str(each.open),
+            f"{each.rows_mean:.1f}",
+            f"{each.requests_per_s:,.0f}",
+            f"{each.user_us:.1f}",
+            f"{each.system_us:.1f}",
+        ]
+        for each in result.figures
+    ]
+    head = ["requests open", "rows a batch", "requests/s", "user µs a request", "system µs a request"]
+    target = f"Target: {result.target_us:.0f} µs of Python a request at batch sizes that matter."
+    return "\n".join([origin_line(result.origin, name), "", target, "", *table(head, rows), ""])

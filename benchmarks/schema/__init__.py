@@ -29,7 +29,7 @@ from benchmarks.schema.common import (
     Plan,
     ServiceFigures,
 )
-from benchmarks.schema.other import Quality, Schedule, Simulated, Start, Trained
+from benchmarks.schema.other import EnginePython, EnginePythonFigures, Quality, Schedule, Simulated, Start, Trained
 from benchmarks.schema.speed import Bench, Cell, Closed, Direct, Full, Offline, Open, Peer, Peers
 
 __all__ = [
@@ -41,6 +41,8 @@ __all__ = [
     "Control",
     "Corpus",
     "Direct",
+    "EnginePython",
+    "EnginePythonFigures",
     "Figures",
     "Footprint",
     "Full",
@@ -75,7 +77,7 @@ __all__ = [
 
 RESULTS = Path(__file__).parents[1] / "results"
 
-Result = Bench | Full | Peers | Overload | Kills | Terms | Poison | Memory | Start | Schedule | Quality
+Result = Bench | Full | Peers | Overload | Kills | Terms | Poison | Memory | Start | Schedule | Quality | EnginePython
 
 
 def file_of(result: Result) -> str:

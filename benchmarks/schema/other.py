@@ -72,3 +72,23 @@ class Quality(Figures):
     kind: Literal["quality"] = "quality"
     origin: Origin
     trained: list[Trained]
+
+
+class EnginePythonFigures(Figures):
+    """One number of open requests."""
+
+    open: int = Field(description="Requests open at a time.")
+    rows_mean: float = Field(description="Rows of a batch.")
+    requests_per_s: float
+    user_us: float = Field(description="User CPU time of the engine, a request: nearly all of it Python.")
+    system_us: float = Field(description="System CPU time of the engine, a request: reading, writing, waking.")
+
+
+class EnginePython(Figures):
+    """results/engine-python.json: what the engine costs besides running the model."""
+
+    kind: Literal["engine-python"] = "engine-python"
+    origin: Origin
+    target_us: float
+    requests: int
+    figures: list[EnginePythonFigures]
