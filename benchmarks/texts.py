@@ -5,13 +5,10 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import TypeVar
 
 from benchmarks.corpus import corpus
+from benchmarks.ledger import percentile
 from benchmarks.schema import Corpus
-from benchmarks.tally import percentile
-
-Item = TypeVar("Item")
 
 SEED = 1
 SPARE = 1.25  # texts drawn for each one needed: those that the model would cut are left out
@@ -37,22 +34,22 @@ def draw(count_tokens: Callable[[Sequence[str]], Sequence[int]], max_tokens: int
     return fitting[:count]
 
 
-def deal(items: Sequence[Item], lengths: Sequence[int], parts: int, seed: int) -> list[list[Item]]:
-    """Split into `parts` lists of one size and one distribution of lengths, each in random order.
+def spread(texts: Sequence[Counted], seed: int, block: int = 64) -> list[Counted]:
+    """The texts in an order of which any stretch has about the lengths of all: each block has one text of every part.
 
-    Phases of a benchmark get different texts and yet the same work. What does not fill every list is left out.
+    Phases of a benchmark take the next so many texts, and get different texts and yet the same work. What does not
+    fill a block is left out.
     """
     rng = random.Random(seed)
-    order = sorted(range(len(items)), key=lambda index: lengths[index])
-    dealt: list[list[Item]] = [[] for _ in range(parts)]
-    for start in range(0, len(order) - parts + 1, parts):
-        group = order[start : start + parts]
-        rng.shuffle(group)
-        for part, index in zip(dealt, group, strict=True):
-            part.append(items[index])
-    for part in dealt:
+    by_length = sorted(texts, key=lambda text: text.tokens)
+    blocks = len(texts) // block
+    parts = [by_length[start : start + blocks] for start in range(0, blocks * block, blocks)] if blocks else [[*texts]]
+    for part in parts:
         rng.shuffle(part)
-    return dealt
+    ordered: list[Counted] = []
+    for group in zip(*parts, strict=True):
+        ordered += rng.sample(group, len(group))
+    return ordered
 
 
 def describe(texts: Sequence[Counted]) -> Corpus:
