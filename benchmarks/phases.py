@@ -64,6 +64,7 @@ class Target:
             "format": self.format,
             "vectors": path,
             "sample_every": self.sample_every,
+            "late_max_ms": None,  # one late phase is marked as such, and does not cost the rest of the run
             "seed": SEED,
         }
         return Job.model_validate(values | kind)

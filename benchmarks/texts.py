@@ -11,7 +11,7 @@ from benchmarks.ledger import percentile
 from benchmarks.schema import Corpus
 
 SEED = 1
-SPARE = 1.25  # texts drawn for each one needed: those that the model would cut are left out
+SPARE = (1.25, 2.5, 5.0)  # texts drawn for each one needed: those that the model would cut are left out
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,15 +23,20 @@ class Counted:
 
 
 def draw(count_tokens: Callable[[Sequence[str]], Sequence[int]], max_tokens: int, count: int) -> list[Counted]:
-    """`count` different texts that the model takes whole; `count_tokens` cuts at `max_tokens`."""
-    drawn = corpus(int(count * SPARE), SEED)
-    counted = [Counted(text, tokens) for text, tokens in zip(drawn, count_tokens(drawn), strict=True)]
-    fitting = [text for text in counted if text.tokens < max_tokens]  # of those at the limit, some were cut
-    if len(fitting) < count:
-        raise ValueError(
-            f"only {len(fitting)} of {len(drawn)} texts have under {max_tokens} tokens; {count} are needed"
-        )
-    return fitting[:count]
+    """`count` different texts that the model takes whole; `count_tokens` cuts at `max_tokens`.
+
+    Fewer texts are the first ones of more.
+
+    Raises:
+        ValueError: hardly any text is that short.
+    """
+    for spare in SPARE:
+        drawn = corpus(int(count * spare), SEED)
+        counted = [Counted(text, tokens) for text, tokens in zip(drawn, count_tokens(drawn), strict=True)]
+        fitting = [text for text in counted if text.tokens < max_tokens]  # of those at the limit, some were cut
+        if len(fitting) >= count:
+            return fitting[:count]
+    raise ValueError(f"only {len(fitting)} of {len(drawn)} texts have under {max_tokens} tokens; {count} are needed")
 
 
 def spread(texts: Sequence[Counted], seed: int, block: int = 64) -> list[Counted]:

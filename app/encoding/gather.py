@@ -2,7 +2,7 @@
 
 Requests of one text that come in within a turn of the event loop are tokenised together at its end. Each alone costs
 about twice as much: the tokenizer's code and vocabulary are read into the core's caches anew between two requests
-(docs/adr/0004-front-end.md has the figures). No request waits for another to come.
+(docs/adr/0008-front-end.md). No request waits for another to come.
 """
 
 import asyncio

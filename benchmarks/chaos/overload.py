@@ -43,7 +43,7 @@ def measure(options: Options, seconds: float, command: Sequence[str], say: Say) 
         fixed = _overloaded(TINY, pool, "fixed", FIXED_TIMES, seconds, limit)
         say(f"fixed engine: {_line(fixed)}")
         # Every request is let in, so that the last waits for as long as all before it take.
-        blind = _overloaded(TINY, pool, "fixed", FIXED_TIMES, CONTROL_S, {LIMIT: "600000"})
+        blind = _overloaded(TINY, pool, "fixed", FIXED_TIMES, min(CONTROL_S, seconds), {LIMIT: "600000"})
     share = accepted_share(blind)
     control = Control(
         planted="a limit on the wait of ten minutes",
@@ -74,7 +74,7 @@ def _overloaded(
     options: Options, pool: Pool, engine: str, times: float, seconds: float, environ: Mapping[str, str]
 ) -> Overloaded:
     with serving(options, environ, FIXED if engine == "fixed" else APP) as service:
-        peak = pool.peak(service, PEAK_S)
+        peak = pool.peak(service, min(PEAK_S, seconds))
         before = service.snapshot()
         load = run(pool.open(service, times * peak, seconds))
         after = service.snapshot()

@@ -1,7 +1,7 @@
 """May this head be taken, and how is the head of an answer written?
 
 llhttp refuses most of what could be read in two ways (two lengths, a length beside chunks, folded fields, bare line
-feeds: docs/adr/0004-http-parser.md); what it lets through is refused here.
+feeds: docs/adr/0008-front-end.md); what it lets through is refused here.
 """
 
 import http
