@@ -26,9 +26,9 @@ log = logging.getLogger(__name__)
 
 SWEEP_S = 1.0  # how late a time limit may be noticed
 POLL_S = 0.01
-TURNS = (
-    4  # of the event loop, each of which accepts and reads all there is: two to accept and to read, and as many again
-)
+# What had arrived at the signal may still be on its way through the kernel of a busy machine, and reading a new
+# connection takes some turns of the event loop; closed with bytes unread, it is reset and its request lost.
+SETTLE_S = 0.1
 
 
 def make_server(app: Observed, settings: Settings, *, clock: Clock = time.monotonic) -> "Server":
@@ -74,12 +74,12 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End; see above."""
-        await _turns()
+        await asyncio.sleep(SETTLE_S)
         for server in self.servers:
             server.close()
         for listener in sockets or ():
             listener.close()
-        await _turns()
+        await asyncio.sleep(SETTLE_S)
         for connection in self._connections():
             connection.shutdown()
         await self._answered()
@@ -115,8 +115,3 @@ class Server(uvicorn.Server):
         while True:
             await asyncio.sleep(SWEEP_S)
             self.sweep()
-
-
-async def _turns() -> None:
-    for _ in range(TURNS):
-        await asyncio.sleep(0)
