@@ -41,6 +41,12 @@ class InvalidJsonError(ApiError):
     code, status = "invalid_json", 400
 
 
+class InvalidHttpError(ApiError):
+    """The bytes are no HTTP/1.1, or two readers could read them in two ways. The connection is closed."""
+
+    code, status = "invalid_http", 400
+
+
 class NotFoundError(ApiError):
     """No such path."""
 
@@ -57,6 +63,12 @@ class MethodNotAllowedError(ApiError):
     """The path exists, the method does not."""
 
     code, status = "method_not_allowed", 405
+
+
+class RequestTimeoutError(ApiError):
+    """The head or the body of the request took too long to arrive. The connection is closed."""
+
+    code, status, retryable = "request_timeout", 408, True
 
 
 class BodyTooLargeError(ApiError):
@@ -105,6 +117,12 @@ class OverloadedError(ApiError):
     """The predicted wait is over the limit; nothing was started."""
 
     code, status, type, retryable = "overloaded", 429, "overloaded_error", True
+
+
+class HeadTooLargeError(ApiError):
+    """The request line and the header fields have more bytes, or more fields, than the service reads."""
+
+    code, status = "head_too_large", 431
 
 
 class InternalError(ApiError):

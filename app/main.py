@@ -7,14 +7,13 @@ come ready-made, and `lifespan` is the caller's.
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Lifespan
 
 from app.api.deps import Parts
 from app.api.handlers import respond
-from app.api.middleware import Observed
+from app.api.middleware import Observed, hot_routes
 from app.api.routes import classify, embed, health, models
 from app.batching.admission import Board
 from app.errors import ApiError
@@ -35,7 +34,7 @@ def create_app(
     *,
     board: Board | None = None,
     lifespan: Lifespan[FastAPI] | None = None,
-) -> FastAPI:
+) -> Observed:
     """The ASGI application of one front end. `board` is what it shares with the others, if there are others."""
     app = FastAPI(
         title="encodery",
@@ -44,14 +43,14 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,  # a wrong path is a 404 with the envelope, not a redirect to another one
         lifespan=lifespan,
-        middleware=[Middleware(Observed)],
-        exception_handlers={ApiError: _answer, HTTPException: _answer, RequestValidationError: _answer},
+        exception_handlers=dict.fromkeys((ApiError, HTTPException, RequestValidationError, Exception), _answer),
     )
-    app.state.parts = Parts(settings, engine, catalog, Service(engine, settings, board=board))
-    for routes in (embed, classify, models, health):
-        app.include_router(routes.router)
+    routers = [module.router for module in (embed, classify, models, health)]
+    for router in routers:
+        app.include_router(router)
     metrics.initialise(catalog.names(), TASK_ROUTES)
-    return app
+    parts = Parts(settings, engine, catalog, Service(engine, settings, board=board))
+    return Observed(app, parts, hot_routes(routers))
 
 
 async def _answer(request: Request, error: Exception) -> Response:

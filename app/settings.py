@@ -38,6 +38,13 @@ class Limits(BaseModel):
         le=2**30,
         description="Largest request body. 8 MiB hold 2,048 texts of 4,000 letters, more than the token limit lets in.",
     )
+    text_bytes: int = Field(
+        default=128 * 2**10,
+        ge=1024,
+        le=2**30,
+        description="Longest text, in UTF-8. All of it is tokenised before it is cut to the model's length: 128 KiB, "
+        "some 60 pages, take 50 to 100 ms of a core.",
+    )
     texts: int = Field(
         default=2048,
         ge=1,
@@ -49,6 +56,42 @@ class Limits(BaseModel):
         ge=1,
         le=2**26,
         description="Most tokens in one request, all texts together: 2,048 texts of 128 tokens.",
+    )
+
+
+class HttpSettings(BaseModel):
+    """What a connection may send, and how long it may take."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    head_bytes: int = Field(
+        default=16_384,
+        ge=1024,
+        le=2**20,
+        description="Largest request line and header fields together. Proxies add some 2 KiB; cookies are not ours.",
+    )
+    head_fields: int = Field(
+        default=64, ge=8, le=1024, description="Most header fields of a request. Clients and proxies send 5 to 30."
+    )
+    head_timeout_s: int = Field(
+        default=10,
+        ge=1,
+        le=600,
+        description="Longest time from the first byte of a request to the end of its header fields, however steadily "
+        "bytes arrive; after it 408. Who trickles them holds a connection, not a worker.",
+    )
+    body_timeout_s: int = Field(
+        default=30,
+        ge=1,
+        le=3600,
+        description="Longest time for the body after that; after it 408. The largest body then needs 2.3 Mbit/s.",
+    )
+    keep_alive_s: int = Field(
+        default=65,
+        ge=1,
+        le=3600,
+        description="How long a connection may stay open without a request. Longer than the 60 s of common load "
+        "balancers, so that they close first and no request meets a closing connection.",
     )
 
 
@@ -105,7 +148,7 @@ class Settings(BaseSettings):
         default=1,
         ge=0,
         le=64,
-        description="Front-end processes, which parse, tokenise and render: about 3,000 requests/s each. "
+        description="Front-end processes, which parse, tokenise and render: about 4,000 requests/s each. "
         "0 runs everything in one process, for development.",
     )
     lanes: int | None = Field(
@@ -140,6 +183,7 @@ class Settings(BaseSettings):
         description="One line a request: `json` for collectors, `text` for people. `auto` is text on a terminal.",
     )
     limits: Limits = Limits()
+    http: HttpSettings = HttpSettings()
     admission: AdmissionSettings = AdmissionSettings()
 
     @property

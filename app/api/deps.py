@@ -4,23 +4,28 @@ The parts that `create_app` wired, the body within its limits, and a scope in wh
 the work.
 """
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from email.message import Message
 from typing import cast
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from app.errors import BodyTooLargeError, UnsupportedMediaTypeError
 from app.serving.catalog import Catalog
+from app.serving.interrupt import Interruptible
 from app.serving.service import Service
 from app.settings import Settings
 from app.telemetry.logging import RequestRecord
 from app.types import Engine
 
-RECORD = "encodery.record"  # key of the scope; set by the middleware
+# Keys of the scope.
+PARTS = "encodery.parts"  # set by the middleware
+RECORD = "encodery.record"  # set by the middleware
+FIELDS = "encodery.fields"  # the header fields by name, set by the middleware; of equal names the last
+ON_GONE = "encodery.on_gone"  # an extension of our server: takes what to call if the caller goes away, None for nothing
+
+JSON = b"application/json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +44,23 @@ class ClientGoneError(Exception):
 
 def parts(request: Request) -> Parts:
     """The wired parts."""
-    return cast(Parts, request.app.state.parts)
+    return cast(Parts, request.scope[PARTS])
 
 
 def record(request: Request) -> RequestRecord:
     """The log record of this request."""
     return cast(RequestRecord, request.scope[RECORD])
+
+
+def fields(request: Request) -> Mapping[bytes, bytes]:
+    """The header fields, names in small letters."""
+    return cast(Mapping[bytes, bytes], request.scope[FIELDS])
+
+
+def principal(request: Request) -> str:
+    """Who asks, as far as fairness goes: the address at the other end. What a proxy says of others is not believed."""
+    client: tuple[str, int] | None = request.scope.get("client")
+    return client[0] if client is not None else ""
 
 
 async def read_body(request: Request) -> bytes:
@@ -54,65 +70,44 @@ async def read_body(request: Request) -> bytes:
         UnsupportedMediaTypeError: it is not plain JSON in UTF-8. BodyTooLargeError: it is over the limit.
         ClientGoneError: the caller went away while sending.
     """
-    _check_media_type(request)
+    _check_media_type(fields(request))
     limit_bytes = parts(request).settings.limits.body_bytes
-    announced = request.headers.get("content-length", "0")
-    if announced.isdecimal() and int(announced[:20]) > limit_bytes:
-        raise _too_large(limit_bytes)
-    body = bytearray()
-    try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > limit_bytes:
-                raise _too_large(limit_bytes)
-    except ClientDisconnect as error:
-        raise ClientGoneError from error
-    return bytes(body)
+    announced = fields(request).get(b"content-length", b"0")
+    if announced.isdigit() and int(announced[:20]) > limit_bytes:
+        raise too_large(limit_bytes)
+    message = await request.receive()
+    body: bytes = message.get("body", b"")
+    while message.get("more_body", False) and len(body) <= limit_bytes:  # never over our own server: it sends it whole
+        message = await request.receive()
+        body += message.get("body", b"")
+    if message["type"] == "http.disconnect":
+        raise ClientGoneError
+    if len(body) > limit_bytes:
+        raise too_large(limit_bytes)
+    return body
 
 
-@asynccontextmanager
-async def cancelled_with_caller(request: Request) -> AsyncIterator[None]:
-    """Within it, the caller's going away cancels what runs. Enter it after the body was read.
-
-    Raises:
-        ClientGoneError: the caller went away.
+def cancelled_with_caller(request: Request) -> Interruptible:
+    """Within it, the caller's going away cancels what runs and raises ClientGoneError, where the server can tell (ours
+    can).
     """
-    task = asyncio.current_task()
-    assert task is not None  # a coroutine always runs in a task
-    is_gone = False
-
-    async def watch() -> None:
-        nonlocal is_gone
-        while (await request.receive())["type"] != "http.disconnect":
-            continue
-        is_gone = True
-        task.cancel()
-
-    watcher = asyncio.create_task(watch())
-    try:
-        yield
-    except asyncio.CancelledError as error:
-        if not is_gone:
-            raise
-        task.uncancel()
-        raise ClientGoneError from error
-    finally:
-        watcher.cancel()
+    return Interruptible(ClientGoneError, register=request.scope.get(ON_GONE))
 
 
-def _check_media_type(request: Request) -> None:
-    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+def too_large(limit_bytes: int) -> BodyTooLargeError:
+    """The refusal of a body over the limit."""
+    return BodyTooLargeError(f"the body is larger than {limit_bytes} bytes; send the texts in several requests")
+
+
+def _check_media_type(fields: Mapping[bytes, bytes]) -> None:
+    if fields.get(b"content-encoding", b"identity").strip().lower() != b"identity":
         raise UnsupportedMediaTypeError("compressed bodies are not read; leave out the header content-encoding")
-    if (media_type := request.headers.get("content-type", "")) == "application/json":
+    if (media_type := fields.get(b"content-type", b"")) == JSON:
         return  # what nearly everybody sends; taking a header apart costs 25 µs
     header = Message()
-    header["content-type"] = media_type
+    header["content-type"] = media_type.decode("latin-1")
     is_json = header.get_content_type() == "application/json"
     if not is_json or header.get_content_charset("utf-8") not in {"utf-8", "utf8", "us-ascii"}:
         raise UnsupportedMediaTypeError(
             "the body must be JSON in UTF-8; send the header content-type: application/json"
         )
-
-
-def _too_large(limit_bytes: int) -> BodyTooLargeError:
-    return BodyTooLargeError(f"the body is larger than {limit_bytes} bytes; send the texts in several requests")

@@ -11,19 +11,33 @@ import traceback
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
 
 from app.api.deps import record
-from app.api.rendering import JsonResponse
-from app.errors import ApiError, BodyTooLargeError, InternalError, InvalidRequestError, MethodNotAllowedError
+from app.api.rendering import Answer, Fields, json_answer
+from app.errors import (
+    ApiError,
+    BodyTooLargeError,
+    HeadTooLargeError,
+    InternalError,
+    InvalidHttpError,
+    InvalidRequestError,
+    MethodNotAllowedError,
+    RequestTimeoutError,
+)
 from app.errors import NotFoundError as PathNotFoundError
 
 log = logging.getLogger(__name__)
 
 MS_PER_S = 1000
+ENDING = (
+    BodyTooLargeError,
+    HeadTooLargeError,
+    InvalidHttpError,
+    RequestTimeoutError,
+)  # the connection is of no more use
 
 
-def respond(request: Request, error: Exception) -> Response:
+def respond(request: Request, error: Exception) -> Answer:
     """The answer to a request that ended with `error`; notes it in the request's log record."""
     known = translate(error)
     entry = record(request)
@@ -33,10 +47,16 @@ def respond(request: Request, error: Exception) -> Response:
     if isinstance(known, InternalError):
         frames = "".join(traceback.format_tb(error.__traceback__))
         log.error("request %s failed: %s\n%s", entry.request_id, entry.detail, frames)
-    headers = _headers(known)
-    if isinstance(error, HTTPException) and error.headers:
-        headers |= dict(error.headers)  # `Allow`, of a 405
-    return JsonResponse(envelope(known, entry.request_id), status_code=known.status, headers=headers)
+    answer = answer_to(known, entry.request_id)
+    if isinstance(error, HTTPException):
+        # `Allow`, of a 405
+        answer.raw_headers += [(name.lower().encode(), value.encode()) for name, value in (error.headers or {}).items()]
+    return answer
+
+
+def answer_to(error: ApiError, request_id: str) -> Answer:
+    """The whole answer that says `error`."""
+    return json_answer(envelope(error, request_id), status=error.status, fields=_fields(error))
 
 
 def translate(error: Exception) -> ApiError:
@@ -78,14 +98,14 @@ def _of_framework(error: HTTPException) -> ApiError:
     return InternalError("a fault of the service; it is logged under the request id")
 
 
-def _headers(error: ApiError) -> dict[str, str]:
+def _fields(error: ApiError) -> Fields:
     if error.retry_after_ms is not None:
         # The standard header knows whole seconds only, and 0 would mean "at once".
         seconds = max(1, -(-error.retry_after_ms // MS_PER_S))
-        return {"retry-after": str(seconds), "retry-after-ms": str(error.retry_after_ms)}
-    if isinstance(error, BodyTooLargeError):
-        return {"connection": "close"}  # the rest of the body is not read
-    return {}
+        return [(b"retry-after", b"%d" % seconds), (b"retry-after-ms", b"%d" % error.retry_after_ms)]
+    if isinstance(error, ENDING):
+        return [(b"connection", b"close")]  # what follows on this connection is not read
+    return []
 
 
 def _chain(error: BaseException | None) -> list[str]:

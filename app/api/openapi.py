@@ -1,17 +1,15 @@
 """What does the OpenAPI document say about an endpoint?
 
-The hot routes take the raw request, because FastAPI's dependency solving costs about 100 µs a request, a third of the
-whole way of a short text; so their bodies, answers and errors are described here, from the same models that parse
-them.
+The hot routes are reached without FastAPI (app/api/middleware.py): its routing and dependency solving cost more than
+the rest of the way of a short text. So their bodies, answers and errors are described here, from the same models that
+parse them.
 """
 
-from collections.abc import Callable, Coroutine, Iterable, Mapping
-from typing import Any, cast
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
-from starlette.requests import Request
-from starlette.responses import Response
 
 from app.api.schemas import TextRequest
 from app.errors import ApiError, table
@@ -25,6 +23,19 @@ CLASSIFY_EXAMPLES = {
     "one text": {"text": "turn on the kitchen lights"},
     "a threshold": {"texts": ["what time is it", "play jazz"], "top_k": 3, "threshold": 0.7},
 }
+
+EMBED_BYTES = {
+    "description": "The vectors. With `accept: application/octet-stream`: little-endian float32, row after row, and "
+    "the other fields as headers, of which encodery-truncated counts the texts that were cut.",
+    "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    "headers": {
+        f"encodery-{name}": {"schema": {"type": kind}, "description": "Only with application/octet-stream."}
+        for name, kind in {
+            "model": "string", "version": "integer", "space": "string", "dimensions": "integer", "rows": "integer",
+            "tokens": "integer", "truncated": "integer",
+        }.items()
+    },
+}  # fmt: skip
 
 
 class ErrorDetail(BaseModel):
@@ -46,16 +57,17 @@ class ErrorBody(BaseModel):
     error: ErrorDetail
 
 
-class RawRoute(APIRoute):
-    """A route whose endpoint gets the request itself, with nothing solved, parsed or serialised around it."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The endpoint as it is."""
-        return cast(Callable[[Request], Coroutine[Any, Any, Response]], self.endpoint)
+class HotRoute(APIRoute):
+    """A route that the middleware calls itself, with the bare request; to FastAPI it is a description, and a 405."""
 
 
-def describe(request: type[TextRequest], response: type[BaseModel], examples: Mapping[str, object]) -> dict[str, Any]:
-    """Arguments of a route decorator for a JSON body read by hand."""
+def describe(
+    request: type[TextRequest],
+    response: type[BaseModel],
+    examples: Mapping[str, object],
+    success: Mapping[str, object] | None = None,
+) -> dict[str, Any]:
+    """Arguments of a route decorator for a JSON body read by hand; `success` adds to the answer 200."""
     content = {
         "schema": request.model_json_schema(),
         "examples": {name: {"value": value} for name, value in examples.items()},
@@ -63,7 +75,7 @@ def describe(request: type[TextRequest], response: type[BaseModel], examples: Ma
     body = {"required": True, "content": {"application/json": content}}
     return {
         "response_model": response,
-        "responses": errors(table()),
+        "responses": errors(table()) | ({200: success} if success else {}),
         "openapi_extra": {"requestBody": body},
     }
 

@@ -11,7 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from app.encoding.tokenizer import Truncate
+from app.types import Priority
 
+Count = Annotated[int, Field(ge=1, le=2**53)]  # no further than every JSON reader counts exactly
 Unbuilt = dict[str, frozenset[str] | None]  # option → the values that are not built, or None for the whole option
 
 
@@ -29,15 +31,19 @@ class TextRequest(BaseModel):
     model: str | None = Field(
         default=None, description="Name of the model; may be left out where only one model is made for the task."
     )
-    version: int | None = Field(default=None, ge=1, description="Version of the model; its default version if absent.")
+    version: Count | None = Field(default=None, description="Version of the model; its default version if absent.")
     head: str | None = Field(default=None, description="Name of the head; may be left out where the task has only one.")
     truncate: Truncate = Field(
         default="error",
         description="What to do with a text of more tokens than the model takes: refuse it with its token count, or "
         "cut it at its end or its start.",
     )
-    timeout_ms: int | None = Field(
-        default=None, ge=1, description="Deadline of this request; at most the service's own, 30,000 by default."
+    timeout_ms: Count | None = Field(
+        default=None, description="Deadline of this request; at most the service's own, 30,000 by default."
+    )
+    priority: Priority = Field(
+        default="interactive",
+        description="`bulk` for work that nobody waits for: it takes what interactive requests leave.",
     )
 
     @model_validator(mode="after")
@@ -66,7 +72,7 @@ class EmbedRequest(TextRequest):
     normalize: bool | None = Field(
         default=None, description="Scale each vector to length 1; the model's own if absent."
     )
-    dimensions: int | None = Field(default=None, ge=1, description="Cut each vector to its first values, then scale.")
+    dimensions: Count | None = Field(default=None, description="Cut each vector to its first values, then scale.")
     format: Literal["float", "base64"] = Field(
         default="float",
         description="Numbers, or base64 of little-endian float32: about half the bytes, no digits to parse.",
@@ -78,7 +84,7 @@ class ClassifyRequest(TextRequest):
 
     unbuilt: ClassVar[Unbuilt] = TextRequest.unbuilt | {"pairs": None, "coverage": None}
 
-    top_k: int | None = Field(default=None, ge=1, description="How many scores to show a text; 5 if absent.")
+    top_k: Count | None = Field(default=None, description="How many scores to show a text; 5 if absent.")
     threshold: float | None = Field(
         default=None,
         description="Single label: the best score under it gives label null. Multi-label: labels from this score on "

@@ -11,6 +11,7 @@ import xml.etree.ElementTree as ElementTree
 from app.bundle.errors import BundleError
 from app.bundle.manifest import Manifest, Tensor
 
+PAD_TO = 8  # a reader pads rows to a multiple of this: the gate has seen no other lengths
 OPSET = re.compile(r"opset\d{1,2}")
 ELEMENTS = {"int64": "i64", "int32": "i32", "float32": "f32"}  # as `element_type` of a Parameter names them
 

@@ -21,11 +21,11 @@ from typing import Literal
 
 import openvino as ov
 
+from app.bundle.ir import PAD_TO as PAD_TO
 from app.bundle.manifest import Manifest
 from app.engine.runner import pad
 from app.types import Ids, Rows
 
-PAD_TO = 8
 CACHED_KERNELS = 1000  # of all shapes that ran; with OpenVINO's own 5,000, 215 shapes of an int8 file hold 30 % more
 
 Hint = Literal["f32", "bf16"]

@@ -19,7 +19,7 @@ from pathlib import Path
 from app.bundle.errors import BundleError
 from app.bundle.store import bundle_dir
 from app.engine.core import Core
-from app.engine.load import LoadedModel, load_model
+from app.engine.load import LoadedModel, keep_cost, load_model
 from app.engine.server import BEAT_S, EngineServer, listen
 from app.engine.session import Device, DeviceError, choose_device, cores, lanes_for
 from app.processes import child
@@ -121,6 +121,8 @@ def _serve(self: child.Child, settings: Settings, models: list[LoadedModel], lan
         server.beat()
     server.close(DRAIN_S)
     core.close()
+    for model in models:
+        keep_cost(model, core.costs()[model.status.key])
 
 
 if __name__ == "__main__":

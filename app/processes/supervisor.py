@@ -160,6 +160,7 @@ class Supervisor:
         return False
 
     async def _end(self) -> None:
+        self._listener.close()  # it ends with the last front end's: who calls after that is refused, not left waiting
         grace_s = self._settings.timeout_ms / 1000 + 2
         await asyncio.gather(*(child.stop(grace_s) for child in self._front_ends))
         await asyncio.gather(*(child.stop(ENGINE_GRACE_S) for child in self._engines))

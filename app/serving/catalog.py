@@ -5,7 +5,7 @@ the only one whose primary head has the asked task. Manifest and tokenizer live 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Self, TypeVar
 
@@ -29,11 +29,10 @@ class ServedModel:
 
     manifest: Manifest
     encoder: TextEncoder
+    key: ModelKey = field(init=False)  # its name for the engine
 
-    @property
-    def key(self) -> ModelKey:
-        """Its name for the engine."""
-        return ModelKey(self.manifest.name, self.manifest.version)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", ModelKey(self.manifest.name, self.manifest.version))
 
     @property
     def task(self) -> Task:

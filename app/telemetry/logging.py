@@ -1,23 +1,30 @@
 """What does the service write down?
 
 One line when a request ends, and a line for whatever else happens: JSON objects for collectors, short lines for
-people. A line never holds a text, a body or a header of a caller; the two ids that callers may send are taken only in
-their documented form (app/telemetry/ids.py), and JSON escapes whatever could forge a line (CR, LF, ANSI).
+people. Requests refused under load share a line a second: writing one each would cost as much as the refusal itself.
+A line never holds a text, a body or a header of a caller; the two ids that callers may send are taken only in their
+documented form (app/telemetry/ids.py), and JSON escapes whatever could forge a line (CR, LF, ANSI).
 """
 
 import logging
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Literal
 
 import orjson
 
+from app.errors import OverloadedError
 from app.telemetry.ids import Trace
 
 PROBES = frozenset({"/live", "/ready", "/metrics"})  # asked every few seconds: their lines would drown the others
 
-requests = logging.getLogger("encodery.request")
+REQUESTS = "encodery.request"  # name of the logger, in the lines of requests
+
+log = logging.getLogger(REQUESTS)
 
 
 @dataclass(slots=True)
@@ -37,6 +44,38 @@ class RequestRecord:
     error: str = ""  # a code of the closed table
     detail: str = ""  # for whoever reads the log: the types of the exceptions behind an error, never their messages
 
+    def __str__(self) -> str:
+        parts = [f"{self.method} {self.route} {self.status} {self.ms:.1f} ms"]
+        if self.model:
+            parts.append(f"{self.model}@{self.version}")
+        if self.texts:
+            parts.append(f"{self.texts} texts, {self.tokens} tokens")
+        if self.error:
+            parts.append(f"{self.error} {self.detail}".strip())
+        return "  ".join(parts)
+
+
+class Refused:
+    """How many requests were refused under load since the last line about it."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def add(self) -> None:
+        """Count one."""
+        self._count += 1
+
+    def write(self) -> None:
+        """Log the count, if there is one, and begin anew. The server calls this once a second."""
+        if self._count:
+            log.warning("refused %d requests: the predicted wait was over the limit", self._count)
+            self._count = 0
+
+
+refused = Refused()
+# What gets the record of every request that ends. Not handlers of `logging`, which cost twice what the line does.
+sinks: list[Callable[[RequestRecord], object]] = []
+
 
 def configure(log_format: Literal["auto", "json", "text"]) -> None:
     """Send this process's log to standard error. `auto` is text where a person reads along, else JSON."""
@@ -46,26 +85,25 @@ def configure(log_format: Literal["auto", "json", "text"]) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
+    stream, render = sys.stderr, _text_line if as_text else _json_line
+    sinks[:] = [lambda record: stream.write(render(record))]
 
 
 def write(record: RequestRecord) -> None:
-    """Log one request: as an error if it is a fault of ours; probes that went well only at debug level."""
-    level = logging.ERROR if record.status >= 500 else logging.INFO
-    if record.route in PROBES and record.status < 400:
-        level = logging.DEBUG
-    if requests.isEnabledFor(level):
-        requests.log(level, "%s", _summary(record), extra={"request": record})
+    """Log one request: as an error if it is a fault of ours; probes that went well leave no line."""
+    if record.error == OverloadedError.code:
+        refused.add()
+    elif record.status >= 400 or record.route not in PROBES:
+        for sink in sinks:
+            sink(record)
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line; a request's fields stand in it one by one."""
+    """One JSON object a line."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line for `record`."""
-        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        line: dict[str, object] = {"time": time, "level": record.levelname.lower(), "logger": record.name}
-        request = getattr(record, "request", None)
-        line |= _fields(request) if isinstance(request, RequestRecord) else {"message": record.getMessage()}
+        line = _opening(record.created, record.levelno, record.name) | {"message": record.getMessage()}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return orjson.dumps(line, default=str).decode()
@@ -78,25 +116,30 @@ class TextFormatter(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S")
 
 
-def _fields(record: RequestRecord) -> dict[str, object]:
-    fields: dict[str, object] = {
-        "method": record.method,
-        "route": record.route,
-        "status": record.status,
-        "ms": round(record.ms, 3),
-        "request_id": record.request_id,
-        "trace_id": record.trace.trace_id,
-    }
-    optional = {name: getattr(record, name) for name in ("model", "version", "texts", "tokens", "error", "detail")}
-    return fields | {name: value for name, value in optional.items() if value}
+def _json_line(record: RequestRecord) -> str:
+    line = _opening(time.time(), _level(record), REQUESTS)
+    line["method"], line["route"], line["status"] = record.method, record.route, record.status
+    line["ms"] = round(record.ms, 3)
+    line["request_id"], line["trace_id"] = record.request_id, record.trace.trace_id
+    for name in ("model", "version", "texts", "tokens", "error", "detail"):
+        if value := getattr(record, name):
+            line[name] = value
+    return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE).decode()
 
 
-def _summary(record: RequestRecord) -> str:
-    parts = [f"{record.method} {record.route} {record.status} {record.ms:.1f} ms"]
-    if record.model:
-        parts.append(f"{record.model}@{record.version}")
-    if record.texts:
-        parts.append(f"{record.texts} texts, {record.tokens} tokens")
-    if record.error:
-        parts.append(f"{record.error} {record.detail}".strip())
-    return "  ".join(parts)
+def _text_line(record: RequestRecord) -> str:
+    return f"{datetime.now():%H:%M:%S} {logging.getLevelName(_level(record)):7} {record}\n"
+
+
+def _opening(unix_s: float, level: int, logger: str) -> dict[str, object]:
+    now = f"{_second(int(unix_s))}.{int(unix_s % 1 * 1000):03d}+00:00"
+    return {"time": now, "level": logging.getLevelName(level).lower(), "logger": logger}
+
+
+@lru_cache(maxsize=2)
+def _second(unix_s: int) -> str:
+    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def _level(record: RequestRecord) -> int:
+    return logging.ERROR if record.status >= 500 else logging.INFO

@@ -12,6 +12,7 @@ made-up path or model name adds no series. Gauges use the `live` modes: they go 
 import functools
 import os
 from collections.abc import Iterable
+from typing import TypeVar
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -25,6 +26,8 @@ from prometheus_client import (
 from prometheus_client import generate_latest as generate
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+MetricT = TypeVar("MetricT", Counter, Gauge, Histogram)
+
 MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 UNKNOWN = "unknown"  # label of a model that is not in the catalog, and of a path that has no route
 
@@ -37,7 +40,7 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series fo
 
 # Front ends.
 requests_total = Counter("encodery_requests_total", "Requests answered.", ["route", "model", "code"])
-request_seconds = Histogram("encodery_request_seconds", "First byte in to answer ready.", ["route"], buckets=_SECONDS)
+request_seconds = Histogram("encodery_request_seconds", "Whole request in to answer sent.", ["route"], buckets=_SECONDS)
 texts_total = Counter("encodery_texts_total", "Texts accepted.", ["model"])
 truncated_total = Counter("encodery_truncated_total", "Texts cut to fit the model.", ["model"])
 tokenize_seconds = Histogram(
@@ -76,16 +79,6 @@ engine_restarts_total = Counter("encodery_engine_restarts_total", "Engines start
 SHED_REASONS = ("predicted_wait",)
 
 
-@functools.cache
-def _queue_series(model: str) -> Histogram:
-    return queue_seconds.labels(model)
-
-
-def observe_queue(model: str, seconds: float) -> None:
-    """Count how long one request waited before its first run."""
-    _queue_series(model).observe(seconds)
-
-
 @functools.cache  # looking labels up costs more than counting
 def _batch_series(model: str) -> tuple[Histogram, Histogram, Histogram, Counter, Counter]:
     return (
@@ -121,6 +114,12 @@ def initialise(models: Iterable[str], routes: Iterable[str]) -> None:
             requests_total.labels(route, model, "200")
     for reason in SHED_REASONS:
         shed_total.labels(reason)
+
+
+@functools.lru_cache(maxsize=4096)
+def child(metric: MetricT, *labels: str) -> MetricT:
+    """`metric.labels(*labels)`, remembered: looking it up costs as much as counting does. Labels are of fixed sets."""
+    return metric.labels(*labels)
 
 
 def render() -> tuple[bytes, str]:

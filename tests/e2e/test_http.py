@@ -49,7 +49,7 @@ def post(*fields: bytes) -> bytes:
         ([post(LAST, CHUNKED) + CHUNKS], [200]),
         ([post(JAVA, LENGTH) + BODY + post(JAVA, LENGTH), BODY[:4], BODY[4:] + post(LAST, LENGTH) + BODY], [200] * 3),
         ([b"GET /live HTTP/1.0\r\n" + JAVA + b"\r\n"], [200]),
-        ([b"GET /live HTTP/1.1\r\nconnection: close, upgrade\r\nupgrade: websocket\r\n\r\n"], [200]),
+        ([b"GET /live HTTP/1.1\r\nhost: x\r\nconnection: close, upgrade\r\nupgrade: websocket\r\n\r\n"], [200]),
     ],
     ids=["in two pieces", "in one piece", "chunked", "pipelined", "HTTP/1.0", "websocket"],
 )

@@ -2,8 +2,8 @@
 
 The fp32 graph has passed its own gate against torch (parity.py), so it is the reference here. Vectors are compared over
 hard texts, neutral texts that calibrated nothing, and rows of the data; classifiers over at least 3,000 rows, where
-there are so many. A text alone must be what it is in any batch. When the limits are missed, products run in float32 one
-after the other, the one first that brings the vectors nearest; when no such pair keeps the limits, there is none.
+there are so many. A text alone must be what it is in any batch. When the limits are missed, the graph is quantised anew
+with a product left in float32, then with one more; when no such pair keeps the limits, there is none.
 
 B rows, D dimensions, N judged rows.
 """
@@ -15,20 +15,21 @@ from dataclasses import dataclass
 import numpy as np
 import openvino as ov
 
+from app.bundle.ir import PAD_TO
 from app.bundle.manifest import EMBEDDING_OUTPUT, Agreement, ClassifyHead, EmbedHead
 from app.bundle.scoring import unit
 from training.data.collate import pad
 from training.data.rows import Row
 from training.errors import GateError
 from training.export.compare import Floats
-from training.export.int8 import Pair, as_files, narrowing_products, with_float_inputs
+from training.export.int8 import Pair, Quantizer
 
 MEAN_COSINE, WORST_COSINE, ALONE_COSINE = 0.995, 0.985, 0.9999
 LABELS_EQUAL, METRIC_LOSS = 0.99, 0.005
 JUDGED_ROWS = 3000
 BATCH = 8
 ALONE_ROWS = 96
-FLOAT_SHARE = 0.5  # of the narrowing products that may run in float32: with more, bf16 is as fast and more exact
+LEFT_OUT_MOST = 3  # products in float32; each costs a twentieth of the speed
 
 Rows = Sequence[Sequence[int]]
 Outputs = Mapping[str, Floats]
@@ -54,7 +55,7 @@ def judged_rows(splits: Sequence[Sequence[Row]]) -> list[Row]:
 
 
 def pass_gate(
-    model: ov.Model, questions: Questions, heads: Sequence[EmbedHead | ClassifyHead], pad_id: int
+    quantizer: Quantizer, questions: Questions, heads: Sequence[EmbedHead | ClassifyHead], pad_id: int
 ) -> tuple[Pair, Agreement]:
     """The first pair that keeps every limit, and what was measured of it.
 
@@ -63,8 +64,8 @@ def pass_gate(
     """
     started_s = time.perf_counter()
     refusal: GateError | None = None
-    for left_out in _exclusions(model, questions, pad_id):
-        pair = as_files(with_float_inputs(model, left_out))
+    for left_out in _exclusions(quantizer):
+        pair = quantizer.quantize(left_out)
         try:
             agreement = _check(pair, questions, heads, pad_id, left_out)
         except GateError as error:
@@ -92,29 +93,26 @@ class IrRunner:
         order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
         parts: list[list[Floats]] = []
         for first in range(0, len(rows), batch_size):
-            ids_BT, mask_BT = pad([list(rows[index]) for index in order[first : first + batch_size]], self._pad_id)
-            found = self._model({"input_ids": ids_BT.numpy(), "attention_mask": mask_BT.numpy()})
+            batch = pad([list(rows[index]) for index in order[first : first + batch_size]], self._pad_id)
+            ids_BT, mask_BT = (array.numpy() for array in batch)
+            more = -ids_BT.shape[1] % PAD_TO
+            feeds = {
+                "input_ids": np.pad(ids_BT, ((0, 0), (0, more)), constant_values=self._pad_id),
+                "attention_mask": np.pad(mask_BT, ((0, 0), (0, more))),
+            }
+            found = self._model(feeds)
             parts.append([found[name].copy() for name in self._names])
         back = np.argsort(order)
         columns = zip(self._names, zip(*parts, strict=True), strict=True)
         return {name: np.concatenate(column)[back] for name, column in columns}
 
 
-def _exclusions(model: ov.Model, questions: Questions, pad_id: int) -> Iterator[list[str]]:
-    """Which products to leave in float32: none, then ever more of them, those first that hurt most."""
+def _exclusions(quantizer: Quantizer) -> Iterator[list[str]]:
+    """Which products to leave in float32: none, then ever more of them, those first that suit int8 least."""
     yield []
-    names = narrowing_products(model)
-    some = sorted(range(len(questions.rows)), key=lambda index: len(questions.rows[index]))[::4]
-    rows = [questions.rows[index] for index in some]
-    reference = unit(questions.reference[EMBEDDING_OUTPUT][some])
-
-    def cosine_without(name: str) -> float:
-        runner = IrRunner(as_files(with_float_inputs(model, [name])), pad_id)
-        return float((reference * unit(runner.run(rows)[EMBEDDING_OUTPUT])).sum(axis=1).mean())
-
-    worst_first = sorted(names, key=cosine_without, reverse=True)
-    for count in range(1, int(len(names) * FLOAT_SHARE) + 1):
-        yield worst_first[:count]
+    hardest = quantizer.hardest_products()
+    for count in range(1, min(LEFT_OUT_MOST, len(hardest)) + 1):
+        yield hardest[:count]
 
 
 def _check(

@@ -65,7 +65,7 @@ def _int8(finished: Finished, graph: ExportedGraph) -> tuple[list[NewFile], str,
         return encode(loaded.tokenizer, texts, loaded.max_tokens)
 
     training = [row.text for row in splits.train] if splits else []
-    model = int8.quantize(graph.data, ids(int8.calibration_texts(training, loaded.max_tokens)), loaded.pad_id)
+    calibration = ids(int8.calibration_texts(training, loaded.max_tokens))
     judged = judged_rows([splits.test, splits.dev, splits.train]) if splits else []
     rows = ids(hard_texts(loaded.max_tokens) + int8.neutral_texts(1, GATE_TEXTS))
     labelled = ids([row.text for row in judged])
@@ -77,7 +77,8 @@ def _int8(finished: Finished, graph: ExportedGraph) -> tuple[list[NewFile], str,
         [str(row.label) for row in judged],
         reference.run_sorted(labelled, "int8 gate") if labelled else {},
     )
-    pair, agreement = pass_gate(model, questions, heads_of(finished), loaded.pad_id)
+    quantizer = int8.Quantizer(graph.data, calibration, loaded.pad_id)
+    pair, agreement = pass_gate(quantizer, questions, heads_of(finished), loaded.pad_id)
     files = [
         NewFile(INT8_MODEL, "model", pair.model, precision="int8", device="cpu"),
         NewFile(INT8_WEIGHTS, "weights", pair.weights, precision="int8", device="cpu"),

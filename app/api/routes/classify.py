@@ -2,25 +2,25 @@
 
 from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import Response
 
 from app.api import openapi
-from app.api.deps import cancelled_with_caller, parts, read_body, record
+from app.api.deps import cancelled_with_caller, parts, principal, read_body, record
 from app.api.parsing import parse
-from app.api.rendering import JsonResponse, counts
+from app.api.rendering import Answer, counts, json_answer, json_list
 from app.api.schemas import ClassifyRequest, ClassifyResponse
 from app.bundle.manifest import ClassifyHead
 from app.errors import UnsupportedOptionError
 from app.serving.service import Ask
 from app.tasks import classify as task
+from app.types import Flow
 
 DEFAULT_TOP_K = 5
 
-router = APIRouter(route_class=openapi.RawRoute, tags=["tasks"])
+router = APIRouter(route_class=openapi.HotRoute, tags=["tasks"])
 
 
 @router.post("/classify", **openapi.describe(ClassifyRequest, ClassifyResponse, openapi.CLASSIFY_EXAMPLES))
-async def classify(request: Request) -> Response:
+async def classify(request: Request) -> Answer:
     """Classify texts: one prediction for each, in the order they came."""
     wish = parse(await read_body(request), ClassifyRequest)
     model = parts(request).catalog.resolve(wish.model, wish.version, "classify")
@@ -28,15 +28,17 @@ async def classify(request: Request) -> Response:
     entry.model, entry.version = model.key.name, model.key.version
     head = model.classify_head(wish.head)
     options = _options(wish, head)
-    async with cancelled_with_caller(request):
-        result = await parts(request).service.run(Ask(model, wish.all_texts, wish.truncate, wish.timeout_ms), entry)
-    return JsonResponse(
+    flow = Flow(principal(request), wish.priority)
+    ask = Ask(model, wish.all_texts, wish.truncate, wish.timeout_ms, [head.output], flow)
+    with cancelled_with_caller(request):
+        result = await parts(request).service.run(ask, entry)
+    return json_answer(
         {
             "model": model.key.name,
             "version": model.key.version,
             "head": head.name,
             "problem_type": head.problem_type,
-            "predictions": task.finish(head, result.outputs[head.output], options),
+            "predictions": await json_list(result.outputs[head.output], lambda rows: task.finish(head, rows, options)),
             **counts(result),
         }
     )

@@ -2,23 +2,24 @@
 
 from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import Response
 
 from app.api import openapi
-from app.api.deps import cancelled_with_caller, parts, read_body, record
+from app.api.deps import cancelled_with_caller, fields, parts, principal, read_body, record
 from app.api.parsing import parse
-from app.api.rendering import JsonResponse, counts
+from app.api.rendering import OCTETS, Answer, counts, json_answer, json_list, wants_bytes
 from app.api.schemas import EmbedRequest, EmbedResponse
 from app.bundle.manifest import EmbedHead
 from app.errors import InvalidRequestError
-from app.serving.service import Ask
+from app.serving.catalog import ServedModel
+from app.serving.service import Ask, Result
 from app.tasks import embed as task
+from app.types import Flow, Rows
 
-router = APIRouter(route_class=openapi.RawRoute, tags=["tasks"])
+router = APIRouter(route_class=openapi.HotRoute, tags=["tasks"])
 
 
-@router.post("/embed", **openapi.describe(EmbedRequest, EmbedResponse, openapi.EMBED_EXAMPLES))
-async def embed(request: Request) -> Response:
+@router.post("/embed", **openapi.describe(EmbedRequest, EmbedResponse, openapi.EMBED_EXAMPLES, openapi.EMBED_BYTES))
+async def embed(request: Request) -> Answer:
     """Embed texts: one vector for each, in the order they came."""
     wish = parse(await read_body(request), EmbedRequest)
     model = parts(request).catalog.resolve(wish.model, wish.version, "embed")
@@ -26,21 +27,58 @@ async def embed(request: Request) -> Response:
     entry.model, entry.version = model.key.name, model.key.version
     head = model.embed_head(wish.head)
     dimensions = _dimensions(wish, head)
-    async with cancelled_with_caller(request):
-        result = await parts(request).service.run(Ask(model, wish.all_texts, wish.truncate, wish.timeout_ms), entry)
+    as_bytes = _as_bytes(wish, fields(request).get(b"accept", b""))
+    flow = Flow(principal(request), wish.priority)
+    ask = Ask(model, wish.all_texts, wish.truncate, wish.timeout_ms, [head.output], flow)
+    with cancelled_with_caller(request):
+        result = await parts(request).service.run(ask, entry)
     normalize = head.normalize if wish.normalize is None else wish.normalize
-    vectors_BK = task.finish(result.outputs[head.output], dimensions=dimensions, normalize=normalize)
-    return JsonResponse(
+
+    def finish(vectors_BD: Rows) -> Rows:
+        return task.finish(vectors_BD, dimensions=dimensions, normalize=normalize)
+
+    vectors_BD = result.outputs[head.output]
+    if as_bytes:
+        return _bytes_answer(finish(vectors_BD), model, result)
+    render = finish if wish.format == "float" else lambda part_BD: task.to_base64(finish(part_BD))
+    return json_answer(
         {
             "model": model.key.name,
             "version": model.key.version,
             "space": model.manifest.space,
             "dimensions": dimensions,
             "format": wish.format,
-            "embeddings": task.to_base64(vectors_BK) if wish.format == "base64" else vectors_BK,
+            "embeddings": await json_list(vectors_BD, render),
             **counts(result),
         }
     )
+
+
+def _bytes_answer(vectors_BK: Rows, model: ServedModel, result: Result) -> Answer:
+    """Little-endian float32, row after row; what JSON says beside the vectors stands in header fields."""
+    rows, dimensions = vectors_BK.shape
+    said = {
+        "model": model.key.name,
+        "version": model.key.version,
+        "space": model.manifest.space,
+        "dimensions": dimensions,
+        "rows": rows,
+        "tokens": result.tokens,
+        "truncated": sum(encoding.truncated for encoding in result.encodings),
+    }
+    named = [(f"encodery-{name}".encode(), str(value).encode()) for name, value in said.items()]
+    return Answer(vectors_BK.astype("<f4", copy=False).tobytes(), OCTETS, fields=named)
+
+
+def _as_bytes(wish: EmbedRequest, accept: bytes) -> bool:
+    if not wants_bytes(accept):
+        return False
+    if wish.format != "float":
+        message = (
+            "`format` is for JSON; leave it out with the header accept: application/octet-stream, which is float32"
+        )
+        raise InvalidRequestError(message, param="format")
+    return True
 
 
 def _dimensions(wish: EmbedRequest, head: EmbedHead) -> int:

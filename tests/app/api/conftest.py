@@ -9,7 +9,7 @@ from app.settings import Limits, Settings
 from tests.fakes import Client, FakeEngine
 from tests.stores import outputs_of, write_store
 
-SETTINGS = Settings(limits=Limits(body_bytes=4096, texts=8, request_tokens=64))
+SETTINGS = Settings(limits=Limits(body_bytes=4096, texts=8, text_bytes=1024, request_tokens=64))
 
 MakeClient = Callable[..., Client]
 

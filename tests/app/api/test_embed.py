@@ -4,9 +4,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from app.api.rendering import SLICE_ROWS
 from app.api.schemas import EmbedResponse
+from app.settings import Limits, Settings
+from tests.app.api.conftest import MakeClient
 from tests.fakes import Client, error_of, fake_row
 from tests.stores import DIMENSIONS, MAX_TOKENS, byte_tokenizer
+
+OCTETS = {"accept": "application/octet-stream"}
 
 
 def raw(text: str) -> NDArray[np.float32]:
@@ -72,6 +77,49 @@ def test_base64_holds_the_same_numbers(client: Client) -> None:
     assert np.frombuffer(base64.b64decode(encoded["embeddings"][0]), "<f4").tolist() == pytest.approx(numbers[0])
 
 
+def test_bytes_hold_the_same_numbers_and_headers_the_rest(client: Client) -> None:
+    request = {"texts": ["one", "a" * 40, ""], "truncate": "end", "dimensions": 3}
+    said = client.post("/embed", request).json()
+
+    response = client.post("/embed", request, headers=OCTETS)
+
+    rows = np.frombuffer(response.content, "<f4").reshape(3, 3)
+    assert rows.tolist() == np.array(said["embeddings"], np.float32).tolist()
+    assert response.headers["content-type"] == "application/octet-stream"
+    assert {name: value for name, value in response.headers.items() if name.startswith("encodery-")} == {
+        "encodery-model": said["model"],
+        "encodery-version": str(said["version"]),
+        "encodery-space": said["space"],
+        "encodery-dimensions": "3",
+        "encodery-rows": "3",
+        "encodery-tokens": str(said["usage"]["tokens"]),
+        "encodery-truncated": "1",
+    }
+
+
+def test_errors_stay_json_where_bytes_are_asked_for(client: Client) -> None:
+    assert error_of(client.post("/embed", {"text": "a" * 40}, headers=OCTETS))["code"] == "text_too_long"
+
+
+def test_bytes_in_base64_are_refused(client: Client) -> None:
+    error = error_of(client.post("/embed", {"text": "a", "format": "base64"}, headers=OCTETS))
+
+    assert (error["code"], error["param"]) == ("invalid_request", "format")
+
+
+def test_answer_of_many_texts_is_the_answers_of_each(client: Client, make_client: MakeClient) -> None:
+    """Long answers are written in slices."""
+    texts = [f"text {number}" for number in range(3 * SLICE_ROWS + 1)]
+    many = make_client(settings=Settings(limits=Limits(texts=len(texts))))
+
+    for options in ({}, {"format": "base64"}):
+        answer = many.post("/embed", {"texts": texts, **options}).json()
+        assert answer["embeddings"] == [
+            client.post("/embed", {"text": text, **options}).json()["embeddings"][0] for text in texts
+        ]
+        assert len(answer["items"]) == len(texts)
+
+
 @pytest.mark.parametrize(("side", "kept"), [("end", "a" * 14), ("start", "b" * 14)])
 def test_cut_text_is_told_and_equals_its_rest(client: Client, side: str, kept: str) -> None:
     cut = client.post("/embed", {"text": "a" * 40 + "b" * 40, "truncate": side}).json()
@@ -81,7 +129,14 @@ def test_cut_text_is_told_and_equals_its_rest(client: Client, side: str, kept: s
 
 
 def test_model_version_and_head_can_be_named(client: Client) -> None:
-    named = {"text": "one", "model": "embedder", "version": 1, "head": "embedding", "timeout_ms": 1000}
+    named = {
+        "text": "one",
+        "model": "embedder",
+        "version": 1,
+        "head": "embedding",
+        "timeout_ms": 1000,
+        "priority": "bulk",
+    }
 
     assert client.post("/embed", named).json() == client.post("/embed", {"text": "one"}).json()
 

@@ -1,17 +1,17 @@
 """What every request leaves behind: ids on its answer, one log line, counts – and no trace of its text."""
 
 import asyncio
-import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from prometheus_client import Counter
 from starlette.types import Message
 
+from app.api.deps import ON_GONE
 from app.main import create_app
 from app.serving.catalog import Catalog
 from app.telemetry import metrics
-from app.telemetry.logging import RequestRecord
+from app.telemetry.logging import RequestRecord, sinks
 from tests.app.api.conftest import SETTINGS, MakeClient
 from tests.fakes import Client, FakeEngine, Forever
 from tests.stores import outputs_of
@@ -19,25 +19,13 @@ from tests.stores import outputs_of
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
 
-class Collecting(logging.Handler):
-    """Keeps the records of requests."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[RequestRecord] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.found.append(vars(record)["request"])
-
-
 @pytest.fixture
-def records(caplog: pytest.LogCaptureFixture) -> Iterator[list[RequestRecord]]:
-    """The request lines, as they come."""
-    caplog.set_level(logging.DEBUG, "encodery.request")
-    handler = Collecting()
-    logging.getLogger("encodery.request").addHandler(handler)
-    yield handler.found
-    logging.getLogger("encodery.request").removeHandler(handler)
+def records() -> Iterator[list[RequestRecord]]:
+    """The requests that ended, as they come."""
+    found: list[RequestRecord] = []
+    sinks.append(found.append)
+    yield found
+    sinks.remove(found.append)
 
 
 @pytest.mark.parametrize("path", ["/live", "/nowhere", "/embed"])
@@ -111,15 +99,20 @@ def test_caller_who_leaves_cancels_the_work(catalog: Catalog, records: list[Requ
     async def send(message: Message) -> None:
         sent.append(message)
 
-    bodies = [b'{"text": "a"}']
-
     async def receive() -> Message:
-        if bodies:
-            return {"type": "http.request", "body": bodies.pop(), "more_body": False}
-        await forever.began.wait()
-        return {"type": "http.disconnect"}
+        return {"type": "http.request", "body": b'{"text": "a"}', "more_body": False}
 
-    asyncio.run(app(scope_of("/embed"), receive, send))
+    async def leave() -> None:
+        scope, registered = scope_of("/embed"), list[Callable[[], None] | None]()
+        scope[ON_GONE] = registered.append
+        task = asyncio.create_task(app(scope, receive, send))
+        await forever.began.wait()
+        assert registered[0] is not None
+        registered[0]()
+        await task
+        assert registered[1:] == [None]
+
+    asyncio.run(leave())
 
     assert forever.was_cancelled
     assert sent == []

@@ -5,7 +5,7 @@ import pytest
 
 from app.api.openapi import CLASSIFY_EXAMPLES, EMBED_EXAMPLES
 from app.api.parsing import parse
-from app.api.rendering import JsonResponse
+from app.api.rendering import json_bytes
 from app.api.schemas import ClassifyRequest, EmbedRequest, TextRequest
 from app.errors import table
 from tests.fakes import Client
@@ -61,4 +61,4 @@ def test_every_error_status_has_the_envelope_and_an_example_of_each_code(
     ],
 )
 def test_examples_are_valid_requests(shape: type[TextRequest], example: Mapping[str, object]) -> None:
-    parse(bytes(JsonResponse(example).body), shape)
+    parse(json_bytes(example), shape)

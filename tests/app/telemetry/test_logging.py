@@ -8,7 +8,7 @@ from typing import Literal
 import pytest
 
 from app.telemetry.ids import Trace
-from app.telemetry.logging import RequestRecord, configure, write
+from app.telemetry.logging import RequestRecord, configure, refused, sinks, write
 
 RECORD = RequestRecord(
     request_id="r-1",
@@ -27,9 +27,9 @@ RECORD = RequestRecord(
 @pytest.fixture(autouse=True)
 def root_logger_as_before() -> Iterator[None]:
     root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    handlers, level, before = root.handlers[:], root.level, sinks[:]
     yield
-    root.handlers[:], root.level = handlers, level
+    root.handlers[:], root.level, sinks[:] = handlers, level, before
 
 
 def lines(
@@ -85,6 +85,23 @@ def test_fault_is_an_error_with_code_and_types(capsys: pytest.CaptureFixture[str
 def test_probes_that_went_well_leave_no_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines(replace(RECORD, route="/ready"), "json", capsys) == ""
     assert lines(replace(RECORD, route="/ready", status=503), "json", capsys) != ""
+
+
+def test_requests_refused_under_load_share_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    shed = replace(RECORD, status=429, error="overloaded")
+    configure("json")
+    refused.write()  # what other tests have left
+    capsys.readouterr()
+    for _ in range(3):
+        write(shed)
+    assert capsys.readouterr().err == ""
+
+    refused.write()
+    refused.write()
+
+    line = json.loads(capsys.readouterr().err)
+    assert line["message"] == "refused 3 requests: the predicted wait was over the limit"
+    assert line["level"] == "warning"
 
 
 def test_line_breaks_cannot_forge_a_line() -> None:
