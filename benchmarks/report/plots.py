@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from benchmarks.machine import ROOT
-from benchmarks.report.rows import PLANS, read
+from benchmarks.report.parts import PLANS, read
 from benchmarks.schema import RESULTS, Bench, Cell, Full, Memory
 
 IMAGES = ROOT / "docs" / "images"
