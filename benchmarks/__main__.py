@@ -4,7 +4,7 @@
     python -m benchmarks full [--plans …]                lengths by texts a request by format
     python -m benchmarks chaos [overload kills …]        overload, deaths, poisoned texts, memory
     python -m benchmarks peers [--only NAME …]           other servers on the same machine and texts
-    python -m benchmarks engine-python                   CPU of the engine besides running the model
+    python -m benchmarks front-end | engine-python       CPU of a front end, and of the engine besides the model
     python -m benchmarks schedule | start | quality      rules for batches, simulated; start-up; accuracy
     python -m benchmarks docs                            write plots and figures into docs/benchmarks.md
 

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from app.engine.session import PlanError
-from benchmarks import bench, engine_python, full, quality, schedule, start
+from benchmarks import bench, engine_python, front_end, full, quality, schedule, start
 from benchmarks.chaos import kills, memory, overload, poison, terms
 from benchmarks.chaos.common import Options as ChaosOptions
 from benchmarks.peers import measure as peers
@@ -165,6 +165,17 @@ def _engine(arguments: Arguments) -> Iterator[Step]:
     yield Step("engine-python", lambda given, _: engine_python.measure(arguments.requests, given))
 
 
+def _front_end_arguments(parser: argparse.ArgumentParser) -> None:
+    _of_model(parser)
+    parser.add_argument("--requests", type=int, default=20_000, help="a round")
+    parser.add_argument("--rounds", type=int, default=5)
+
+
+def _front_end(arguments: Arguments) -> Iterator[Step]:
+    options = front_end.Options(arguments.models, arguments.model, arguments.requests, arguments.rounds)
+    yield Step("front-end", partial(front_end.measure, options))
+
+
 COMMANDS = {
     "bench": Command("single texts: share of the ceiling, latency against load", _bench_arguments, _bench),
     "full": Command("lengths by texts a request by format", _full_arguments, _full),
@@ -172,6 +183,7 @@ COMMANDS = {
     "peers": Command("other servers on the same machine and texts", _peers_arguments, _peers),
     "schedule": Command("rules for forming batches, simulated", _schedule_arguments, _schedule),
     "engine-python": Command("CPU of the engine besides running the model", _engine_arguments, _engine),
+    "front-end": Command("requests a CPU-second of one front end", _front_end_arguments, _front_end),
     "start": Command("seconds from exec to ready", _start_arguments, _start),
     "quality": Command("accuracy and calibration of the trained classifiers", _quality_arguments, _quality),
 }

@@ -51,26 +51,22 @@ def measure(options: Options, command: Sequence[str], say: Say) -> Full:
     ceiling = Ceiling(opened)
     drawn = corpus(DRAWN, SEED)
     cells: list[Cell] = []
-    left_out: list[str] = []
     models = alone(options.models_dir, options.model)
     with scratch() as folder, running(models, pinned(options.plan)) as service:
         target = Target(service, options.model, opened.head.dimensions, ceiling, folder)
+        left_out = _not_offered(target, of_length(ceiling, drawn, options.tokens[0])[:WARM_TEXTS])
+        for reason in left_out.values():
+            say(f"left out: {reason}")
         for tokens in options.tokens:
             texts = of_length(ceiling, drawn, tokens)
             best = _ceiling(ceiling, texts, options.seconds)
             say(f"{tokens} tokens: ceiling {best.texts_per_s:.0f} texts/s at batch {best.plan.batch}")
-            target.closed(texts[:WARM_TEXTS], 8)
             for count in options.texts:
-                for form in FORMATS:
-                    name = f"{count} texts a request, {form}"
-                    chosen = texts[: max(2 * count, int(options.seconds * best.texts_per_s))]
-                    try:
-                        cell = _cell(target, chosen, tokens, count, form, best)
-                    except LoadError as error:
-                        say(f"  {name}: {error}")
-                        left_out.append(f"{tokens} tokens, {name}: {error}")
-                        continue
-                    say(f"  {name}: {line(cell.load)}; {cell.load.texts_per_s / best.texts_per_s:.2f} of the ceiling")
+                chosen = texts[: max(2 * count, int(options.seconds * best.texts_per_s))]
+                for form in (form for form in FORMATS if form not in left_out):
+                    cell = _cell(target, chosen, tokens, count, form, best)
+                    share = cell.load.texts_per_s / best.texts_per_s
+                    say(f"  {count} texts a request, {form}: {line(cell.load)}; {share:.2f} of the ceiling")
                     cells.append(cell)
         plan_name = service.plan(options.model)
     return Full(
@@ -79,8 +75,19 @@ def measure(options: Options, command: Sequence[str], say: Say) -> Full:
         origin=origin(command),
         model=options.model,
         cells=cells,
-        left_out=left_out,
+        left_out=list(left_out.values()),
     )
+
+
+def _not_offered(target: Target, texts: Sequence[Counted]) -> dict[Format, str]:
+    """The formats in which no request is answered right, with the reason."""
+    reasons: dict[Format, str] = {}
+    for form in FORMATS:
+        try:
+            target.asking(form).closed(texts, 8)
+        except LoadError as error:
+            reasons[form] = f"{form}: {error}"
+    return reasons
 
 
 def of_length(ceiling: Ceiling, drawn: Sequence[str], tokens: int) -> list[Counted]:

@@ -1,4 +1,4 @@
-"""What do the processes of a service use? Linux: everything is read from /proc."""
+"""What do the processes of a service use? Linux 5.4 or newer: everything is read from /proc."""
 
 import os
 import resource
@@ -8,7 +8,7 @@ from pathlib import Path
 
 KINDS = ("engine", "frontend", "candidate")  # as they stand in the names of modules
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-PSS = "Pss:"
+PSS = ("Pss_Anon:", "Pss_Shmem:")
 OPEN_FILES = 16_384
 
 
@@ -44,7 +44,10 @@ def cpu_seconds(pid: int) -> Mapping[str, float]:
 
 
 def memory_bytes(pids: Iterable[int]) -> int:
-    """Proportional set size: a page that several of the processes share is counted once in all."""
+    """What the processes have written, a page that several share counted once in all.
+
+    Pages of files are left out: how many other programs map the same library moves their share.
+    """
     return sum(_pss(pid) for pid in pids)
 
 

@@ -1,9 +1,10 @@
 """Does memory stay where it is?
 
-Closed loops one after the other over one service, requests that never repeat, and after each loop the memory of all
-processes, pages that they share counted once. After a warm-up the last tenth of the samples may not be above the first
-by 1 %, and the second half may have no slope: the lower end of the 95 % interval of a straight line through it is not
-above 0, or the line gains less than 0.1 % over that half. Control: an engine that keeps 256 bytes of every text.
+Closed loops one after the other over one service, requests that never repeat, and after each loop the memory that all
+processes have written, pages that they share counted once. After a warm-up the last tenth of the samples may not be
+above the first by 1 %, and the second half may have no slope: the lower end of the 95 % interval of a straight line
+through it is not above 0, or the line gains less than 0.1 % over that half. Control: an engine that keeps 256 bytes of
+every text.
 """
 
 from collections.abc import Callable, Iterator, Sequence

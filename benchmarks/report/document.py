@@ -16,6 +16,7 @@ from benchmarks.schema import (
     RESULTS,
     Bench,
     EnginePython,
+    FrontEnd,
     Full,
     Kills,
     Memory,
@@ -74,3 +75,5 @@ def _show(result: Result, name: str) -> str:
             return other.quality(result, name)
         case EnginePython():
             return other.engine_python(result, name)
+        case FrontEnd():
+            return other.front_end(result, name)

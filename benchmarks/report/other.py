@@ -1,7 +1,7 @@
 """How do the results look that are about neither speed under load nor faults?"""
 
 from benchmarks.report.lines import origin_line, table
-from benchmarks.schema import EnginePython, Quality, Schedule, Simulated, Start
+from benchmarks.schema import EnginePython, FrontEnd, Quality, Schedule, Simulated, Start
 
 
 def start(result: Start, name: str) -> str:
@@ -80,3 +80,16 @@ def engine_python(result: EnginePython, name: str) -> str:
     head = ["requests open", "rows a batch", "requests/s", "user µs a request", "system µs a request"]
     target = f"Target: {result.target_us:.0f} µs of Python a request at batch sizes that matter."
     return "\n".join([origin_line(result.origin, name), "", target, "", *table(head, rows), ""])
+
+
+def front_end(result: FrontEnd, name: str) -> str:
+    """What a request and a refusal cost, and every round."""
+    rounds = ", ".join(f"{each.us_per_request:.0f}" for each in result.answers)
+    refused = ", ".join(f"{each.us_per_request:.0f}" for each in result.refusals)
+    return (
+        f"{origin_line(result.origin, name)}\n\n"
+        f"{result.per_cpu_s:,.0f} requests a CPU-second of one front end (target {result.target_per_cpu_s:,}); a "
+        f"refusal costs {result.refusal_us:.0f} µs (target {result.target_refusal_us}). {result.clients} clients, "
+        f"texts of {result.words} words, {result.tokens_mean:.1f} tokens. Rounds, µs a request: {rounds}; "
+        f"refused: {refused}.\n"
+    )

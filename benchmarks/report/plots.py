@@ -10,9 +10,10 @@ matplotlib.use("Agg")  # no window: before pyplot is imported
 
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from benchmarks.machine import ROOT
-from benchmarks.report.rows import PLANS, read
+from benchmarks.report.parts import PLANS, read
 from benchmarks.schema import RESULTS, Bench, Cell, Full, Memory
 
 IMAGES = ROOT / "docs" / "images"
@@ -46,7 +47,7 @@ def latency(axes: Axes, result: Bench) -> None:
         axes.axhline(direct.latency.p99_ms, color=COLOURS[2], linestyle=":", label="p99 of direct calls")
         axes.axhline(direct.latency.p50_ms, color=COLOURS[0], linestyle=":", label="p50 of direct calls")
     axes.axvline(result.capacity_per_s, color="grey", linestyle="--", label="closed loop's highest rate")
-    axes.set_yscale("log")
+    _log_scale(axes)
     axes.set_xlim(left=0)
     axes.set_xlabel("offered, requests/s (Poisson)")
     axes.set_ylabel("latency from when it was due, ms")
@@ -67,7 +68,7 @@ def throughput(axes: Axes, result: Full) -> None:
                 rates = [cell.load.texts_per_s for cell in cells]
                 axes.plot([cell.tokens for cell in cells], rates, marker=mark, ms=4, lw=1, color=colour, label=label)
     axes.set_xscale("log", base=2)
-    axes.set_yscale("log")
+    _log_scale(axes)
     axes.set_xticks(lengths, [str(tokens) for tokens in lengths])
     axes.set_xlabel("tokens of a text")
     axes.set_ylabel("texts/s")
@@ -100,9 +101,16 @@ def memory(axes: Axes, result: Memory) -> None:
         axes.plot(shares, values, marker=".", color=colour, label=f"{part.model}, {part.requests:,} requests")
     axes.axhline(101, color="grey", linestyle="--", label="limit")
     axes.set_xlabel("requests, %")
-    axes.set_ylabel("memory of all processes, % of the start")
+    axes.set_ylabel("memory written by all processes, % of the start")
     axes.set_title("Memory after the warm-up")
     axes.legend(fontsize=8)
+
+
+def _log_scale(axes: Axes) -> None:
+    """A logarithmic axis that is read without counting powers."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _cells(cells: Sequence[Cell], count: int, form: str) -> list[Cell]:

@@ -29,7 +29,17 @@ from benchmarks.schema.common import (
     Plan,
     ServiceFigures,
 )
-from benchmarks.schema.other import EnginePython, EnginePythonFigures, Quality, Schedule, Simulated, Start, Trained
+from benchmarks.schema.other import (
+    EnginePython,
+    EnginePythonFigures,
+    FrontEnd,
+    FrontEndRound,
+    Quality,
+    Schedule,
+    Simulated,
+    Start,
+    Trained,
+)
 from benchmarks.schema.speed import Bench, Cell, Closed, Direct, Full, Offline, Open, Peer, Peers
 
 __all__ = [
@@ -45,6 +55,8 @@ __all__ = [
     "EnginePythonFigures",
     "Figures",
     "Footprint",
+    "FrontEnd",
+    "FrontEndRound",
     "Full",
     "Kill",
     "Kills",
@@ -77,7 +89,21 @@ __all__ = [
 
 RESULTS = Path(__file__).parents[1] / "results"
 
-Result = Bench | Full | Peers | Overload | Kills | Terms | Poison | Memory | Start | Schedule | Quality | EnginePython
+Result = (
+    Bench
+    | Full
+    | Peers
+    | Overload
+    | Kills
+    | Terms
+    | Poison
+    | Memory
+    | Start
+    | Schedule
+    | Quality
+    | EnginePython
+    | FrontEnd
+)
 
 
 def file_of(result: Result) -> str:

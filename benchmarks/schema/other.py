@@ -92,3 +92,29 @@ class EnginePython(Figures):
     target_us: float
     requests: int
     figures: list[EnginePythonFigures]
+
+
+class FrontEndRound(Figures):
+    """One load on one front end."""
+
+    requests: int
+    seconds: float
+    cpu_s: float
+    us_per_request: float
+
+
+class FrontEnd(Figures):
+    """results/front-end.json: what a request and a refusal cost a front end."""
+
+    kind: Literal["front-end"] = "front-end"
+    origin: Origin
+    model: str
+    clients: int
+    words: int
+    tokens_mean: float
+    target_per_cpu_s: int
+    target_refusal_us: int
+    answers: list[FrontEndRound]
+    refusals: list[FrontEndRound]
+    per_cpu_s: float  # the median round's
+    refusal_us: float

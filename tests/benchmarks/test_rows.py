@@ -5,10 +5,13 @@ from pathlib import Path
 import pytest
 
 from benchmarks.bench import knee
+from benchmarks.cuda.result import CudaResult, Gpu, write_result
 from benchmarks.report.document import fill
 from benchmarks.report.rows import ROWS, rows_table
 from benchmarks.schema import (
     Footprint,
+    FrontEnd,
+    FrontEndRound,
     Kill,
     Kills,
     Memory,
@@ -172,3 +175,39 @@ def test_the_knee_is_the_last_rate_that_is_answered_whole_and_in_time() -> None:
     assert knee([low, slow, high]) == 10.0
     assert knee([low, shed, high]) == 10.0
     assert knee([]) is None
+
+
+def test_rows_of_a_front_end_and_a_gpu_come_from_their_own_files(tmp_path: Path) -> None:
+    each = FrontEndRound(requests=100, seconds=1.0, cpu_s=0.02, us_per_request=200.0)
+    front_end = FrontEnd(
+        origin=ORIGIN,
+        model="m",
+        clients=64,
+        words=14,
+        tokens_mean=20.0,
+        target_per_cpu_s=4000,
+        target_refusal_us=100,
+        answers=[each],
+        refusals=[each],
+        per_cpu_s=5000.0,
+        refusal_us=50.0,
+    )
+    assert "5,000 | reached" in row(11, [front_end], tmp_path)
+
+    def experiment(name: str, rows: list[dict[str, str | float]]) -> None:
+        gpu = Gpu(name="g", driver="d", memory_mib=1, peak_tflops=1000.0)
+        result = CudaResult(
+            experiment=name, question="?", origin=ORIGIN, gpu=gpu, seconds=1.0, cut_short=False, rows=rows
+        )
+        write_result(result, tmp_path)
+
+    rows: list[dict[str, str | float]] = [
+        {"engine": "padded fp16", "texts_per_s": 100.0, "texts_per_s_with_tokenising": 90.0, "waste": 0.5},
+        {"engine": "packed fp16", "texts_per_s": 190.0, "texts_per_s_with_tokenising": 150.0, "waste": 0.03},
+        {"engine": "sentence-transformers fp16", "texts_per_s_with_tokenising": 70.0},
+    ]
+    experiment("packed-against-padded", rows)
+    assert "1.90×; 2.14×; padding 3.0% | reached" in row(12, [], tmp_path)
+
+    experiment("throughput-base", [{"length": 128, "share_of_peak": 0.39}, {"length": 64, "share_of_peak": 0.5}])
+    assert "39% of the roof | **missed**" in row(12, [], tmp_path)
