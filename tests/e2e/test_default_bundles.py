@@ -31,7 +31,8 @@ TEXTS = [
 
 @pytest.fixture(scope="module")
 def service(default_store: Path) -> Iterator[Service]:
-    with running(default_store.parent) as service:
+    """In the precision of the reports; which plan is fastest depends on the machine."""
+    with running(default_store.parent, plan="fp32") as service:
         yield service
 
 
@@ -59,6 +60,18 @@ def test_vectors_equal_those_of_sentence_transformers(service: Service) -> None:
     assert [item["tokens"] for item in answer["items"]] == [min(length, 256) for length in full]
     assert [item["truncated"] for item in answer["items"]] == [length > 256 for length in full]
     assert answer["usage"]["tokens"] == sum(min(length, 256) for length in full)
+
+
+def test_the_plan_that_this_machine_chooses_gives_nearly_the_same(default_store: Path, service: Service) -> None:
+    asked = {"texts": TEXTS, "model": "minilm", "truncate": "end"}
+    exact = np.array(service.post("/embed", asked).json()["embeddings"], np.float32)
+
+    with running(default_store.parent) as chosen:
+        plan = chosen.get("/models/minilm").json()["plan"]
+        found = np.array(chosen.post("/embed", asked).json()["embeddings"], np.float32)
+
+    assert {"onnxruntime-fp32", "openvino-bf16", "openvino-int8"} >= {plan["name"]}
+    assert (exact * found).sum(axis=1).min() >= (0.97 if plan["name"].endswith("int8") else 0.999)
 
 
 def test_an_over_long_text_is_refused_by_default_with_its_length_and_the_way_out(service: Service) -> None:
