@@ -7,6 +7,7 @@ they have nothing more to say. Exit code 0.
 """
 
 import asyncio
+import contextlib
 import logging
 import socket
 import time
@@ -26,9 +27,7 @@ log = logging.getLogger(__name__)
 
 SWEEP_S = 1.0  # how late a time limit may be noticed
 POLL_S = 0.01
-TURNS = (
-    4  # of the event loop, each of which accepts and reads all there is: two to accept and to read, and as many again
-)
+TURNS = 8  # of the event loop; each reads what has come on every connection, after two that a new one needs to begin
 
 
 def make_server(app: Observed, settings: Settings, *, clock: Clock = time.monotonic) -> "Server":
@@ -74,12 +73,15 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End; see above."""
-        await _turns()
+        waiting = [caller for listener in sockets or () for caller in _accept_all(listener)]
         for server in self.servers:
             server.close()
         for listener in sockets or ():
             listener.close()
-        await _turns()
+        for caller in waiting:
+            await asyncio.get_running_loop().connect_accepted_socket(self._connect, caller)
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
         for connection in self._connections():
             connection.shutdown()
         await self._answered()
@@ -94,6 +96,11 @@ class Server(uvicorn.Server):
         for connection in self._connections():
             connection.expire(now_s)
         refused.write()
+
+    def _connect(self) -> asyncio.Protocol:
+        return self.config.http_protocol_class(  # type: ignore[call-arg]  # as uvicorn calls it
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
 
     def _connections(self) -> list[Connection]:
         return [each for each in self.server_state.connections if isinstance(each, Connection)]
@@ -117,6 +124,11 @@ class Server(uvicorn.Server):
             self.sweep()
 
 
-async def _turns() -> None:
-    for _ in range(TURNS):
-        await asyncio.sleep(0)
+def _accept_all(listener: socket.socket) -> list[socket.socket]:
+    """Every caller that the kernel holds. The event loop takes one a turn (libuv does), and closing resets the rest."""
+    callers = []
+    listener.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            callers.append(listener.accept()[0])
+    return callers

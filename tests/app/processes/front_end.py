@@ -98,8 +98,8 @@ class Caller:
         while not self._reader.at_eof():
             try:
                 answers.append(await self.answer())
-            except (asyncio.IncompleteReadError, ConnectionResetError) as error:
-                assert not getattr(error, "partial", b""), "half an answer"
+            except asyncio.IncompleteReadError as error:
+                assert not error.partial, "half an answer"
         return answers
 
     async def close(self) -> None:
