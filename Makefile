@@ -2,14 +2,14 @@
 #
 #   PYTHON       the interpreter that makes .venv
 #   TORCH_INDEX  one more wheel index, asked for a CPU build of torch (saves 3 GB of CUDA libraries)
-#   ARGS         more arguments for the program behind test, test-unit, test-container, serve and bench
+#   ARGS         more arguments for the program behind test, test-unit, test-container, serve, chaos and bench*
 PYTHON ?= python3
 TORCH_INDEX ?=
 ARGS ?=
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup fmt check test test-unit test-container serve bundles bench clean
+.PHONY: help setup fmt check test test-unit test-container serve bundles bench bench-full bench-peers bench-cuda chaos clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -52,9 +52,24 @@ test-unit: $(INSTALLED) ## the fast tests alone
 test-container: $(INSTALLED) ## build the images and run docker-compose.yml, with docker or podman
 	$(PY) -m pytest -m container tests/container -s $(ARGS)
 
-bench: $(INSTALLED) ## measure the service under load; results go to benchmarks/results
+bench: $(INSTALLED) ## measure speed under load against the machine's ceiling: under 10 minutes
 	@$(call build_missing,models)
-	$(PY) -m benchmarks $(ARGS)
+	$(PY) -m benchmarks bench $(ARGS)
+
+bench-full: $(INSTALLED) ## lengths by texts a request by JSON, base64 and bytes: about 15 minutes a plan
+	@$(call build_missing,models)
+	$(PY) -m benchmarks full $(ARGS)
+
+bench-peers: $(INSTALLED) ## other servers on this machine, each in an environment under build/peers: about 20 minutes
+	@$(call build_missing,models)
+	TORCH_INDEX="$(TORCH_INDEX)" $(PY) -m benchmarks peers $(ARGS)
+
+bench-cuda: $(INSTALLED) ## what the GPU of this machine does; needs the extra `cuda`
+	$(PY) -m benchmarks.cuda $(ARGS)
+
+chaos: $(INSTALLED) ## overload, kills, stops, poisoned texts and memory: about 40 minutes
+	@$(call build_missing,models)
+	$(PY) -m benchmarks chaos $(ARGS)
 
 clean: ## remove .venv and every cache; bundles stay
 	rm -rf $(VENV) *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

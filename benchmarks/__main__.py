@@ -1,92 +1,88 @@
-"""The benchmarks' command line.
+"""The benchmarks' command line; `python -m benchmarks COMMAND --help` lists the arguments.
 
-    python -m benchmarks                                                      all of it
-    python -m benchmarks single-text [--texts N] [--rounds N] [--clients N]   share of the offline ceiling
-    python -m benchmarks schedule [--texts N]                                 rules for forming batches, simulated
-    python -m benchmarks start [--repeats N]                                  seconds from exec to ready
-    python -m benchmarks quality [--models DIR …]                             what the bundles' own reports say
-    python -m benchmarks docs                                                 write the figures into docs/benchmarks.md
+    python -m benchmarks bench [--plans fp32 int8]       share of the offline ceiling, latency against load
+    python -m benchmarks full [--plans …]                lengths by texts a request by format
+    python -m benchmarks chaos [overload kills …]        overload, deaths, poisoned texts, memory
+    python -m benchmarks peers [--only NAME …]           other servers on the same machine and texts
+    python -m benchmarks front-end | engine-python       CPU of a front end, and of the engine besides the model
+    python -m benchmarks schedule | start | quality      rules for batches, simulated; start-up; accuracy
+    python -m benchmarks docs                            write plots and figures into docs/benchmarks.md
 
-Results go to benchmarks/results/, or to the folder that --out names.
+Results go to benchmarks/results/, or to the folder that --out names, each as soon as it is there. `--resume` leaves out
+what was already measured at this commit.
 """
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+import orjson
+
 from app.bundle.errors import BundleError
-from benchmarks import quality, schedule, single_text, start
+from app.engine.session import DeviceError
+from benchmarks.commands import COMMANDS, Step
 from benchmarks.generator import LoadError
-from benchmarks.report import DOCUMENT, fill
-from benchmarks.schema import RESULTS, Result, write
+from benchmarks.machine import head
+from benchmarks.report.document import DOCUMENT, fill
+from benchmarks.report.plots import draw_all
+from benchmarks.schema import RESULTS, write
 from benchmarks.server import ServiceError
 
-ALL = [["single-text"], ["schedule"], ["start"], ["quality"], ["docs"]]
+EXPECTED = (BundleError, DeviceError, LoadError, ServiceError, ValueError, OSError)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit code: 0 measured, 1 not, with one line on standard error."""
+    """Exit code: 0 measured, 1 not all of it, with a line on standard error for each thing that was not."""
     given = sys.argv[1:] if argv is None else argv
-    parser = _parser()
-    commands = [given] if parser.parse_args(given).command else ALL
-    try:
-        for command in commands:
-            _run(parser.parse_args(command), command)
-        return 0
-    except (BundleError, LoadError, ServiceError, ValueError) as error:
-        print(f"benchmarks: {error}", file=sys.stderr)
-        return 1
-
-
-def _run(arguments: argparse.Namespace, given: list[str]) -> None:
+    arguments = _parser().parse_args(given)
     if arguments.command == "docs":
-        DOCUMENT.write_text(fill(DOCUMENT.read_text(encoding="utf-8")), encoding="utf-8")
-        _say(f"written: {DOCUMENT}")
-        return
-    result = _measure(arguments, given)
-    _say(f"written: {write(result, arguments.out)}")
+        _write_document()
+        return 0
+    failures = 0
+    for step in COMMANDS[arguments.command].steps(arguments):
+        failures += not _run(step, arguments, given)
+    return 1 if failures else 0
 
 
-def _measure(arguments: argparse.Namespace, given: list[str]) -> Result:
-    if arguments.command == "quality":
-        return quality.measure(arguments.models, given)
-    models: Path = arguments.models
-    if arguments.command == "start":
-        started = start.measure(models, arguments.repeats, given, _say)
-        _say(f"median: {started.median_s:.2f} s (target {started.target_s:.0f} s)")
-        return started
-    if arguments.command == "schedule":
-        return schedule.measure(models, arguments.model, arguments.texts, given)
-    options = single_text.Options(models, arguments.model, arguments.texts, arguments.rounds, arguments.clients)
-    result = single_text.measure(options, given, _say)
-    _say(f"median share of the ceiling: {result.medians.share_many:.3f} (target {result.target_share})")
-    return result
+def _run(step: Step, arguments: argparse.Namespace, given: Sequence[str]) -> bool:
+    """Measure one thing and write it; False, and a line, if it could not be."""
+    path = Path(arguments.out) / f"{step.file}.json"
+    if arguments.resume and path.exists() and orjson.loads(path.read_bytes())["origin"]["commit"] == head():
+        say(f"{step.file}: measured at this commit already")
+        return True
+    say(f"== {step.file}")
+    try:
+        result = step.measure(given, say)
+    except EXPECTED as error:
+        print(f"benchmarks: {step.file}: {error}", file=sys.stderr, flush=True)
+        return False
+    if result is not None:
+        say(f"written: {write(result, arguments.out)}")
+    return True
 
 
-def _say(line: str) -> None:
+def _write_document() -> None:
+    for path in draw_all():
+        say(f"drawn: {path}")
+    DOCUMENT.write_text(fill(DOCUMENT.read_text(encoding="utf-8")), encoding="utf-8")
+    say(f"written: {DOCUMENT}")
+
+
+def say(line: str) -> None:
+    """A line for the person who waits."""
     print(line, flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure the service on this machine.")
-    commands = parser.add_subparsers(dest="command")
-    single = commands.add_parser("single-text", help="requests of one text, as a share of the offline ceiling")
-    single.add_argument("--rounds", type=int, default=3)
-    single.add_argument("--clients", type=int, default=32, help="of the phase with many")
-    single.add_argument("--texts", type=int, default=1500, help="texts a phase, all different")
-    simulated = commands.add_parser("schedule", help="rules for forming batches, simulated")
-    simulated.add_argument("--texts", type=int, default=8000)
-    for command in (single, simulated):
-        command.add_argument("--model", default="minilm", help="a bundle with an embed head")
-    later = commands.add_parser("start", help="seconds from exec to ready")
-    later.add_argument("--repeats", type=int, default=5)
-    for command in (single, simulated, later):
-        command.add_argument("--models", type=Path, default=Path("models"), help="folder that holds store/")
-        command.add_argument("--out", type=Path, default=RESULTS, help="folder for the result file")
-    judged = commands.add_parser("quality", help="accuracy and calibration of the trained classifiers")
-    judged.add_argument("--models", type=Path, nargs="+", default=[Path("models")], help="folders that hold store/")
-    judged.add_argument("--out", type=Path, default=RESULTS, help="folder for the result file")
-    commands.add_parser("docs", help="write the figures of the result files into docs/benchmarks.md")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, command in COMMANDS.items():
+        one = commands.add_parser(name, help=command.help)
+        one.add_argument("--out", type=Path, default=RESULTS, help="folder for the result files")
+        one.add_argument("--resume", action="store_true", help="leave out what was measured at this commit")
+        command.add_arguments(one)
+    commands.add_parser("docs", help="draw the plots and write the figures of the result files into docs/benchmarks.md")
     return parser
 
 

@@ -18,10 +18,8 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-from pydantic import Field
 
 from app.engine.core import Core
 from app.engine.frames import FrameReader, Kind, pack_work
@@ -29,7 +27,7 @@ from app.engine.load import LoadedModel
 from app.engine.server import EngineServer, listen
 from app.types import Cost, Ids, ModelKey, ModelStatus, Rows, Work
 from benchmarks.machine import ROOT, origin
-from benchmarks.schema import Figures, Origin
+from benchmarks.schema import EnginePython, EnginePythonFigures
 
 KEY = ModelKey("nothing", 1)
 WIDTH, TOKENS = 384, 35
@@ -37,26 +35,6 @@ OPEN = (4, 8, 16, 32, 64)  # requests open at a time
 TARGET_US = 15.0
 LANES = 2
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-
-
-class EnginePythonFigures(Figures):
-    """One number of open requests."""
-
-    open: int = Field(description="Requests open at a time.")
-    rows_mean: float = Field(description="Rows of a batch.")
-    requests_per_s: float
-    user_us: float = Field(description="User CPU time of the engine, a request: nearly all of it Python.")
-    system_us: float = Field(description="System CPU time of the engine, a request: reading, writing, waking.")
-
-
-class EnginePython(Figures):
-    """results/engine-python.json: what the engine costs besides running the model."""
-
-    kind: Literal["engine-python"] = "engine-python"
-    origin: Origin
-    target_us: float
-    requests: int
-    figures: list[EnginePythonFigures]
 
 
 class NothingRunner:

@@ -19,7 +19,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
-from typing import Literal
 
 import orjson
 import uvloop
@@ -32,7 +31,7 @@ from app.types import ModelKey
 from benchmarks.client import HOST, connect, post
 from benchmarks.corpus import corpus
 from benchmarks.machine import ROOT, origin
-from benchmarks.schema import Figures, Origin
+from benchmarks.schema import FrontEnd, FrontEndRound
 
 TARGET_PER_CPU_S, TARGET_REFUSAL_US = 4000, 100
 CLIENTS = 64
@@ -40,32 +39,6 @@ WORDS, TOKENS_MAX = 14, 64
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 Say = Callable[[str], None]
-
-
-class FrontEndRound(Figures):
-    """One load on one front end."""
-
-    requests: int
-    seconds: float
-    cpu_s: float
-    us_per_request: float
-
-
-class FrontEnd(Figures):
-    """results/front-end.json: what a request and a refusal cost a front end."""
-
-    kind: Literal["front-end"] = "front-end"
-    origin: Origin
-    model: str
-    clients: int
-    words: int
-    tokens_mean: float
-    target_per_cpu_s: int
-    target_refusal_us: int
-    answers: list[FrontEndRound]
-    refusals: list[FrontEndRound]
-    per_cpu_s: float  # the median round's
-    refusal_us: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,18 @@ from pathlib import Path
 from benchmarks.schema import Machine, Origin
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("encodery", "onnxruntime", "onnxruntime-gpu", "tokenizers", "numpy", "fastapi", "uvicorn", "httptools")
+PACKAGES = (
+    "encodery",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "openvino",
+    "tokenizers",
+    "numpy",
+    "fastapi",
+    "uvicorn",
+    "httptools",
+    "zttp",
+)
 OWN_OUTPUT = (":!benchmarks/results", ":!docs/benchmarks.md")  # what a benchmark writes does not make a tree dirty
 
 
@@ -22,12 +33,17 @@ def origin(arguments: Sequence[str]) -> Origin:
     return Origin(
         machine=machine(),
         versions={"python": platform.python_version()} | _versions(),
-        commit=_git("rev-parse", "HEAD") or "unknown",
+        commit=head(),
         dirty=bool(_git("status", "--porcelain", "--untracked-files=no", "--", ".", *OWN_OUTPUT)),
         command=" ".join(["python", "-m", "benchmarks", *arguments]),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         settings={name: value for name, value in sorted(os.environ.items()) if name.startswith("ENCODERY_")},
     )
+
+
+def head() -> str:
+    """The commit that is checked out."""
+    return _git("rev-parse", "HEAD") or "unknown"
 
 
 def machine() -> Machine:
@@ -45,7 +61,7 @@ def _versions() -> dict[str, str]:
     for name in PACKAGES:
         try:
             found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:  # one of the two ONNX Runtimes is always absent
+        except metadata.PackageNotFoundError:  # one of the two ONNX Runtimes always, others at times
             continue
     return found
 

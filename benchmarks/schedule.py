@@ -23,9 +23,9 @@ from app.bundle.tokenizer import cutting, load_tokenizer
 from app.engine.load import load_model
 from app.engine.session import choose_device, lanes_for
 from app.types import ANYONE, Cost
+from benchmarks.ledger import percentile
 from benchmarks.machine import origin
 from benchmarks.schema import Schedule, Simulated
-from benchmarks.tally import percentile
 from benchmarks.texts import describe, draw
 
 CLIENTS = (8, 32, 128)

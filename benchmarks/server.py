@@ -1,10 +1,12 @@
 """How is the real service run for a benchmark, and what does it say about itself?
 
-`python -m app serve` as its own process on a free port of 127.0.0.1, with the ENCODERY_ variables that are set;
-stopped by its process id whatever happens. Its counters come from /metrics, its CPU time from /proc (Linux).
+`python -m app serve` (or another program that serves like it) as its own process on a free port of 127.0.0.1, with the
+ENCODERY_ variables that are set; stopped by its process id whatever happens. Its counters come from /metrics, its CPU
+time and memory from /proc (Linux), for the supervisor and all processes below it.
 """
 
 import http.client
+import json
 import os
 import re
 import signal
@@ -13,20 +15,21 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.connection import HOST
 from benchmarks.machine import ROOT
+from benchmarks.processes import allow_connections, below, command, cpu_seconds, memory_bytes
 from benchmarks.schema import ServiceFigures
+from benchmarks.wire import HOST
 
 SERVES_ON = re.compile(rf"serves on http://{re.escape(HOST)}:(\d+)")
 SERIES = re.compile(r"^(encodery_\w+)(\{.*\})? (\S+)$", re.MULTILINE)
-START_S, STOP_S, POLL_S = 180.0, 30.0, 0.005
-KINDS = {"app.processes.engine": "engine", "app.processes.frontend": "front end"}
-TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+LABEL = re.compile(r'(\w+)="([^"]*)"')
+START_S, STOP_S, POLL_S = 180.0, 45.0, 0.005
+APP = ("app", "serve")
 
 
 class ServiceError(Exception):
@@ -38,6 +41,7 @@ class Snapshot:
     """Counters and CPU seconds since the service started."""
 
     metrics: Mapping[str, float]  # by name, all series of one metric together
+    codes: Mapping[str, int]  # requests of /embed by status
     cpu_s: Mapping[str, float]  # by kind of process
 
 
@@ -46,31 +50,69 @@ class Service:
     """A service that is ready."""
 
     port: int
-    pid: int
+    process: subprocess.Popen[bytes]
     start_s: float  # from exec to ready
+
+    @property
+    def pid(self) -> int:
+        """The supervisor's process id."""
+        return self.process.pid
 
     def snapshot(self) -> Snapshot:
         """What it has counted and used up to now."""
         _, body = get(self.port, "/metrics")
         metrics: defaultdict[str, float] = defaultdict(float)
-        for name, _, value in SERIES.findall(body):
+        codes: defaultdict[str, int] = defaultdict(int)
+        for name, labels, value in SERIES.findall(body):
             metrics[name] += float(value)
-        return Snapshot(metrics, cpu_seconds(self.pid))
+            if name == "encodery_requests_total":
+                named = dict(LABEL.findall(labels))
+                codes[named["code"]] += int(float(value)) if named["route"] == "/embed" else 0
+        return Snapshot(metrics, codes, cpu_seconds(self.pid))
+
+    def engines(self) -> list[int]:
+        """The process ids of its engines."""
+        return [pid for pid in below(self.pid) if any("engine" in part for part in command(pid)[1:3])]
+
+    def memory_bytes(self) -> int:
+        """Memory of all its processes, what they share counted once."""
+        return memory_bytes([self.pid, *below(self.pid)])
 
     def device(self) -> str:
         """Where its models run."""
         found = re.search(r'encodery_model_info\{.*device="(\w+)"', get(self.port, "/metrics")[1])
         return found[1] if found else "unknown"
 
+    def plan(self, model: str) -> str:
+        """The name of the plan by which it runs a model."""
+        return str(json.loads(get(self.port, f"/models/{model}")[1])["plan"]["name"])
+
+    def is_ready(self) -> bool:
+        """What /ready says; False as well when nobody answers."""
+        try:
+            return get(self.port, "/ready", timeout_s=2.0)[0] == 200
+        except OSError:
+            return False
+
+
+def pinned(plan: str) -> dict[str, str]:
+    """The variables that pin the service to a plan."""
+    return {"ENCODERY_PLAN": plan}
+
 
 @contextmanager
-def running(models_dir: Path) -> Iterator[Service]:
+def running(
+    models_dir: Path, environ: Mapping[str, str] | None = None, program: Sequence[str] = APP
+) -> Iterator[Service]:
     """A service over the bundles in `models_dir`, ready; it has ended when the block has.
+
+    `program` is a module and its arguments, and is given the address by variables.
 
     Raises:
         ServiceError: it did not become ready.
     """
-    environ = os.environ | {
+    allow_connections()
+    variables = {
         "ENCODERY_HOST": HOST,
         "ENCODERY_PORT": "0",
         "ENCODERY_MODELS_DIR": str(models_dir.resolve()),
@@ -78,11 +120,15 @@ def running(models_dir: Path) -> Iterator[Service]:
     with tempfile.TemporaryFile() as log:  # a file, not a pipe: nobody has to read it while the service runs
         started_s = time.perf_counter()
         process = subprocess.Popen(
-            [sys.executable, "-m", "app", "serve"], cwd=ROOT, env=environ, stdout=log, stderr=log
+            [sys.executable, "-m", *program],
+            cwd=ROOT,
+            env=os.environ | variables | dict(environ or {}),
+            stdout=log,
+            stderr=log,
         )
         try:
             port = _wait_until_ready(process, log.fileno(), started_s + START_S)
-            yield Service(port, process.pid, time.perf_counter() - started_s)
+            yield Service(port, process, time.perf_counter() - started_s)
         finally:
             _stop(process)
 
@@ -104,30 +150,17 @@ def between(before: Snapshot, after: Snapshot) -> ServiceFigures:
     )
 
 
-def cpu_seconds(supervisor: int) -> Mapping[str, float]:
-    """CPU seconds of the service's processes by kind."""
-    used = defaultdict(float, {"supervisor": _cpu(supervisor)})
-    for child in Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split():
-        arguments = Path(f"/proc/{child}/cmdline").read_text().split("\0")
-        kind = next((name for module, name in KINDS.items() if module in arguments), "other")
-        used[kind] += _cpu(int(child))
-    return used
-
-
-def get(port: int, path: str) -> tuple[int, str]:
+def get(port: int, path: str, timeout_s: float = 30.0) -> tuple[int, str]:
     """Status and body of a GET."""
-    connection = http.client.HTTPConnection(HOST, port, timeout=30)
+    connection = http.client.HTTPConnection(HOST, port, timeout=timeout_s)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()
         return answer.status, answer.read().decode()
+    except http.client.HTTPException as error:  # cut off while it answered
+        raise ConnectionError(str(error)) from error
     finally:
         connection.close()
-
-
-def _cpu(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS_PER_S  # utime and stime: proc(5)
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], log: int, end_s: float) -> int:

@@ -10,9 +10,9 @@ from statistics import median
 
 from app.bundle.store import names
 from benchmarks.machine import origin
+from benchmarks.phases import Say
 from benchmarks.schema import Start
 from benchmarks.server import running
-from benchmarks.single_text import Say
 
 TARGET_S = 5.0
 

@@ -5,16 +5,13 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import TypeVar
 
 from benchmarks.corpus import corpus
+from benchmarks.ledger import percentile
 from benchmarks.schema import Corpus
-from benchmarks.tally import percentile
-
-Item = TypeVar("Item")
 
 SEED = 1
-SPARE = 1.25  # texts drawn for each one needed: those that the model would cut are left out
+SPARE = (1.25, 2.5, 5.0)  # texts drawn for each one needed: those that the model would cut are left out
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,33 +23,38 @@ class Counted:
 
 
 def draw(count_tokens: Callable[[Sequence[str]], Sequence[int]], max_tokens: int, count: int) -> list[Counted]:
-    """`count` different texts that the model takes whole; `count_tokens` cuts at `max_tokens`."""
-    drawn = corpus(int(count * SPARE), SEED)
-    counted = [Counted(text, tokens) for text, tokens in zip(drawn, count_tokens(drawn), strict=True)]
-    fitting = [text for text in counted if text.tokens < max_tokens]  # of those at the limit, some were cut
-    if len(fitting) < count:
-        raise ValueError(
-            f"only {len(fitting)} of {len(drawn)} texts have under {max_tokens} tokens; {count} are needed"
-        )
-    return fitting[:count]
+    """`count` different texts that the model takes whole; `count_tokens` cuts at `max_tokens`.
+
+    Fewer texts are the first ones of more.
+
+    Raises:
+        ValueError: hardly any text is that short.
+    """
+    for spare in SPARE:
+        drawn = corpus(int(count * spare), SEED)
+        counted = [Counted(text, tokens) for text, tokens in zip(drawn, count_tokens(drawn), strict=True)]
+        fitting = [text for text in counted if text.tokens < max_tokens]  # of those at the limit, some were cut
+        if len(fitting) >= count:
+            return fitting[:count]
+    raise ValueError(f"only {len(fitting)} of {len(drawn)} texts have under {max_tokens} tokens; {count} are needed")
 
 
-def deal(items: Sequence[Item], lengths: Sequence[int], parts: int, seed: int) -> list[list[Item]]:
-    """Split into `parts` lists of one size and one distribution of lengths, each in random order.
+def spread(texts: Sequence[Counted], seed: int, block: int = 64) -> list[Counted]:
+    """The texts in an order of which any stretch has about the lengths of all: each block has one text of every part.
 
-    Phases of a benchmark get different texts and yet the same work. What does not fill every list is left out.
+    Phases of a benchmark take the next so many texts, and get different texts and yet the same work. What does not
+    fill a block is left out.
     """
     rng = random.Random(seed)
-    order = sorted(range(len(items)), key=lambda index: lengths[index])
-    dealt: list[list[Item]] = [[] for _ in range(parts)]
-    for start in range(0, len(order) - parts + 1, parts):
-        group = order[start : start + parts]
-        rng.shuffle(group)
-        for part, index in zip(dealt, group, strict=True):
-            part.append(items[index])
-    for part in dealt:
+    by_length = sorted(texts, key=lambda text: text.tokens)
+    blocks = len(texts) // block
+    parts = [by_length[start : start + blocks] for start in range(0, blocks * block, blocks)] if blocks else [[*texts]]
+    for part in parts:
         rng.shuffle(part)
-    return dealt
+    ordered: list[Counted] = []
+    for group in zip(*parts, strict=True):
+        ordered += rng.sample(group, len(group))
+    return ordered
 
 
 def describe(texts: Sequence[Counted]) -> Corpus:

@@ -133,6 +133,13 @@ class BudgetTable(Table):
     checkpoint_steps: int = Field(default=200, ge=1)
 
 
+class ExportTable(Table):
+    """Which files the bundle has beside the fp32 graph; each only if it passes its gate."""
+
+    int8: bool = True  # an OpenVINO pair for CPUs: two to three times the speed
+    packed: bool = True  # a half-precision graph without padding for CUDA
+
+
 class Recipe(Table):
     """One run, from data to bundle."""
 
@@ -146,6 +153,7 @@ class Recipe(Table):
     loss: LossTable | None = None
     optim: OptimTable = OptimTable()
     budget: BudgetTable = BudgetTable()
+    export: ExportTable = ExportTable()
     baselines: bool = False  # also report tf-idf + linear and frozen encoder + logistic regression on the same rows
     probes: str | None = None  # a JSONL of {"text", "label"} beside the recipe: sentences no template yields
 

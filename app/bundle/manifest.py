@@ -11,7 +11,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 MANIFEST_FILE = "manifest.json"
 EMBEDDING_OUTPUT = "sentence_embedding"  # not `embedding`: torch's dynamo export lets that name stand twice
 
@@ -138,6 +138,21 @@ class Parity(Strict):
     seconds: float
 
 
+class Agreement(Strict):
+    """What the gate measured for an int8 pair against the fp32 graph."""
+
+    rows: int
+    mean_cosine: float
+    worst_cosine: float
+    alone_worst_cosine: float  # a row alone to the same row in a batch
+    left_out: list[str]  # products that run in float32 because the limits were missed with them in int8
+    judged_rows: int = 0  # labelled rows, of classifiers
+    labels_equal: float | None = None  # the share of them with the same label
+    metric: float | None = None
+    metric_fp32: float | None = None
+    seconds: float
+
+
 class Manifest(Strict):
     """The whole description of one version of one model."""
 
@@ -157,7 +172,7 @@ class Manifest(Strict):
     outputs: list[Tensor] = Field(min_length=1)
     files: list[BundleFile] = Field(min_length=1)
     golden: Golden
-    parity: dict[str, Parity]  # by model file
+    parity: dict[str, Parity | Agreement]  # by model file
     fused_ops: dict[str, dict[str, int]] = {}  # by model file: operator → count
     metrics: Json = {}
     reference: Json = {}  # statistics of the training inputs, for drift
@@ -179,6 +194,10 @@ class Manifest(Strict):
                 raise ValueError(f"a bundle has exactly one {role} file")
         if not any(file.precision == "fp32" for file in self.files):
             raise ValueError("a bundle has an fp32 model file")
+        pairs = [{f.precision for f in self.files if f.role == "weights"}]
+        pairs.append({f.precision for f in self.files if f.role == "model" and f.path.endswith(".xml")})
+        if pairs[0] != pairs[1]:
+            raise ValueError("a graph in XML and its weights come together")
         return self
 
     def file(self, role: Role) -> BundleFile:

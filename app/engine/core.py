@@ -12,17 +12,20 @@ of its start, so that whoever watches can tell an engine that hangs from one tha
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from app.batching.cost import padded_length
+from app.batching.refine import CostRefiner
 from app.engine.cuda_errors import DeviceLostError
 from app.engine.jobs import Batch, Job, Ran, Row
 from app.engine.load import LoadedModel
 from app.engine.scheduler import Scheduler
 from app.errors import ApiError, EngineFailedError
 from app.telemetry import metrics
-from app.types import Clock, EngineStatus, ModelKey, ModelStatus, Rows, Runner, Work
+from app.types import Clock, Cost, EngineStatus, ModelKey, ModelStatus, Rows, Runner, Work
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +59,7 @@ class Core:
         self._models = {model.status.key: model for model in models}
         self._statuses: dict[ModelKey, ModelStatus] = {key: model.status for key, model in self._models.items()}
         costs = {key: status.cost for key, status in self._statuses.items()}
+        self._refiners = {key: CostRefiner(cost) for key, cost in costs.items()}
         self._scheduler = Scheduler(costs, cache_bytes=cache_bytes)
         self._parallel = parallel
         self._deliver = deliver
@@ -120,9 +124,13 @@ class Core:
             oldest_s = min(self._started_s.values(), default=now_s)
             return EngineStatus(
                 is_ready=now_s - self._last_run_s < FRESH_S,
-                models=list(self._statuses.values()),
+                models=[replace(status, cost=self._refiners[key].cost) for key, status in self._statuses.items()],
                 oldest_batch_s=now_s - oldest_s,
             )
+
+    def costs(self) -> Mapping[ModelKey, Cost]:
+        """The price of each model's runs, as serving has taught it."""
+        return {key: refiner.cost for key, refiner in self._refiners.items()}
 
     def waiting(self) -> int:
         """Rows that wait."""
@@ -131,7 +139,7 @@ class Core:
 
     def _keep_running(self, lane: int) -> None:
         while (batch := self._next(lane)) is not None:
-            runner = self._runner(batch)
+            runner, had_a_core = self._runner(batch), len(self._started_s) <= self._parallel
             ran = run(runner, batch.rows, self._clock)
             with self._work:
                 self._scheduler.settle(ran)
@@ -139,7 +147,8 @@ class Core:
                 if ran.rows:
                     self._last_run_s = self._clock()
             self._hand_over()
-            _count(batch.model, ran)
+            if ran.rows:
+                self._count(batch.model, ran, learns=had_a_core and runner is self._models[batch.model].lane)
 
     def _next(self, lane: int) -> Batch | None:
         """The next batch as soon as there is one; None when the engine closes."""
@@ -159,6 +168,22 @@ class Core:
         model = self._models[batch.model]
         is_lone = batch.is_alone and len(batch.rows) == 1 and len(self._started_s) == 1
         return model.wide if is_lone else model.lane
+
+    def _count(self, model: ModelKey, ran: Ran, *, learns: bool) -> None:
+        """Add one batch to the metrics, and to what is known of the price of a run."""
+        lengths = [len(row.ids) for row in ran.rows]
+        longest, refiner = max(lengths), self._refiners[model]
+        metrics.count_batch(
+            model.name,
+            rows=len(lengths),
+            tokens=sum(lengths),
+            longest=padded_length(longest, refiner.cost.pad_to),
+            seconds=ran.run_s,
+        )
+        if learns and not ran.failed:
+            with self._work:
+                refiner.feed(len(lengths), longest, 1000 * ran.run_s)
+                self._scheduler.set_cost(model, refiner.cost)
 
     def _hand_over(self) -> None:
         """Deliver what has ended."""
@@ -197,11 +222,3 @@ def run(runner: Runner, rows: Sequence[Row], clock: Clock) -> Ran:
         return Ran(rows, parts[0][1], failed, started_s, run_s)
     outputs = {name: np.concatenate([o[name] for _, o in parts]) for name in parts[0][1]} if parts else {}
     return Ran([row for part, _ in parts for row in part], outputs, failed, started_s, run_s)
-
-
-def _count(model: ModelKey, ran: Ran) -> None:
-    """Add one batch to the metrics; nothing ran if every row failed."""
-    if not ran.rows:
-        return
-    lengths = [len(row.ids) for row in ran.rows]
-    metrics.count_batch(model.name, rows=len(lengths), tokens=sum(lengths), longest=max(lengths), seconds=ran.run_s)

@@ -12,6 +12,7 @@ from typing import Literal
 
 from app.bundle.errors import BundleError
 from app.bundle.graph import check_graph
+from app.bundle.ir import check_ir
 from app.bundle.manifest import Precision
 from app.bundle.open import Bundle
 from app.engine.agree import first_line
@@ -115,6 +116,7 @@ def _int8(bundle: Bundle) -> Plan:
 
         assert model is not None and weights is not None  # else `missing` says so
         data = bundle.read(model), bundle.read(weights)
+        check_ir(data[0], len(data[1]), bundle.manifest, model.path)
         return OpenVinoRunner(bundle.manifest, *data, hint="f32", streams=streams, threads=threads)
 
     path = model.path if model is not None else ""

@@ -3,7 +3,7 @@
 One compiled model serves all lanes: it has a stream (a thread of its own, with its own activations) for each, and the
 weights once. A run beyond the number of streams waits inside OpenVINO, so a spare lane costs no core and leaves no gap.
 
-Every new shape costs: the first run with it compiles kernels (some 25 ms for int8, and 2 MB that stay), and every run
+Every new shape costs: the first run with it compiles kernels (some 25 ms for int8, and 3 MB that stay), and every run
 whose shape is not that of the stream's last one sets the graph up again (2 to 4 ms). So lengths are rounded up to a
 multiple of `PAD_TO`: eight times fewer shapes; on CPUs with AMX, where a length that is no multiple of the tile costs
 up to 40 % more, that is free, on others some 5 % of the work (adr/0006).
@@ -21,11 +21,11 @@ from typing import Literal
 
 import openvino as ov
 
+from app.bundle.ir import PAD_TO as PAD_TO
 from app.bundle.manifest import Manifest
 from app.engine.runner import pad
 from app.types import Ids, Rows
 
-PAD_TO = 8
 CACHED_KERNELS = 1000  # of all shapes that ran; with OpenVINO's own 5,000, 215 shapes of an int8 file hold 30 % more
 
 Hint = Literal["f32", "bf16"]

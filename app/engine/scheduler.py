@@ -9,7 +9,7 @@ same time runs once; a row that nobody wants any more never runs.
 
 from collections.abc import Mapping
 
-from app.batching.cost import MAX_ROWS, budget_tokens, join_tokens
+from app.batching.cost import MAX_ROWS, budget_tokens, join_tokens, padded_length
 from app.batching.flows import Flows
 from app.batching.queue import LengthQueue, Waiting
 from app.engine.cache import RowCache
@@ -138,7 +138,8 @@ class Scheduler:
 
     def _push(self, row: Row, job: Job) -> int:
         work = job.work
-        return self._queues[work.model].push(Waiting(len(row.ids), work.deadline_s, work.flow, row))
+        tokens = padded_length(len(row.ids), self._costs[work.model].pad_to)  # what it costs, alone or in a batch
+        return self._queues[work.model].push(Waiting(tokens, work.deadline_s, work.flow, row))
 
     def _end(self, job: Job, error: Exception) -> None:
         if job.outcome is None:

@@ -13,12 +13,13 @@ import select
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from app.bundle.errors import BundleError
 from app.bundle.store import bundle_dir
 from app.engine.core import Core
-from app.engine.load import LoadedModel, load_model
+from app.engine.load import LoadedModel, keep_cost, load_model
 from app.engine.server import BEAT_S, EngineServer, listen
 from app.engine.session import Device, DeviceError, choose_device, cores, lanes_for
 from app.processes import child
@@ -28,6 +29,8 @@ from app.telemetry.logging import configure
 from app.types import ModelKey
 
 log = logging.getLogger(__name__)
+
+Change = Callable[[LoadedModel], LoadedModel]
 
 BROKEN_EXIT = 70  # EX_SOFTWARE of sysexits.h
 DRAIN_S = 8.0  # for what is in the house when told to stop; the supervisor waits a little longer
@@ -57,8 +60,11 @@ def announce(models: list[LoadedModel]) -> None:
     metrics.engine_up.set(1)
 
 
-def main() -> int:
-    """Run until SIGTERM; 78 when a bundle or a setting is refused."""
+def main(change: Change | None = None) -> int:
+    """Run until SIGTERM; 78 when a bundle or a setting is refused.
+
+    `change` is applied to each model that was loaded: benchmarks plant prices and faults with it.
+    """
     arguments = child.make_parser("app.processes.engine").parse_args()
     self = child.begin(arguments)
     settings = load_settings()
@@ -67,6 +73,8 @@ def main() -> int:
         models, lanes = load_all(settings, arguments.models, share=arguments.engines)
     except (BundleError, DeviceError) as error:
         return self.refuse(str(error))
+    if change is not None:
+        models = [change(model) for model in models]
     faulthandler.enable()  # a supervisor that finds this process hanging asks for its stacks with SIGABRT
     threading.excepthook = end_with_thread
     _serve(self, settings, models, lanes, child.engine_socket(arguments.runtime, arguments.number))
@@ -113,6 +121,8 @@ def _serve(self: child.Child, settings: Settings, models: list[LoadedModel], lan
         server.beat()
     server.close(DRAIN_S)
     core.close()
+    for model in models:
+        keep_cost(model, core.costs()[model.status.key])
 
 
 if __name__ == "__main__":

@@ -27,7 +27,9 @@ log = logging.getLogger(__name__)
 
 SWEEP_S = 1.0  # how late a time limit may be noticed
 POLL_S = 0.01
-TURNS = 8  # of the event loop; each reads what has come on every connection, after two that a new one needs to begin
+# What had arrived at the signal may still be on its way through the kernel of a busy machine, and reading a new
+# connection takes some turns of the event loop; closed with bytes unread, it is reset and its request lost.
+SETTLE_S = 0.1
 
 
 def make_server(app: Observed, settings: Settings, *, clock: Clock = time.monotonic) -> "Server":
@@ -73,15 +75,15 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End; see above."""
-        waiting = [caller for listener in sockets or () for caller in _accept_all(listener)]
+        await asyncio.sleep(SETTLE_S)
+        waiting = [caller for listener in sockets or () for caller in accept_all(listener)]
         for server in self.servers:
             server.close()
         for listener in sockets or ():
             listener.close()
         for caller in waiting:
             await asyncio.get_running_loop().connect_accepted_socket(self._connect, caller)
-        for _ in range(TURNS):
-            await asyncio.sleep(0)
+        await asyncio.sleep(SETTLE_S)
         for connection in self._connections():
             connection.shutdown()
         await self._answered()
@@ -124,7 +126,7 @@ class Server(uvicorn.Server):
             self.sweep()
 
 
-def _accept_all(listener: socket.socket) -> list[socket.socket]:
+def accept_all(listener: socket.socket) -> list[socket.socket]:
     """Every caller that the kernel holds. The event loop takes one a turn (libuv does), and closing resets the rest."""
     callers = []
     listener.setblocking(False)

@@ -29,13 +29,14 @@ from app.types import ModelKey
 
 log = logging.getLogger(__name__)
 
+ENGINE = "app.processes.engine"
 MOST_ENGINES = 64  # as the settings allow
 ENGINE_GRACE_S = 10.0  # for the batches that run when the last front end has gone
 SOCKET_PATH_MAX_BYTES = 103  # sun_path holds 104 with its closing zero on BSD and macOS, 108 on Linux
 
 
-def run(settings: Settings, keys: list[ModelKey], listener: socket.socket) -> None:
-    """Serve until told to stop.
+def run(settings: Settings, keys: list[ModelKey], listener: socket.socket, *, engine: str = ENGINE) -> None:
+    """Serve until told to stop. `engine` is the module of the engines' program.
 
     Raises:
         StartError: a child refused to start or dies again and again, or there is no place for the engine's socket.
@@ -45,7 +46,7 @@ def run(settings: Settings, keys: list[ModelKey], listener: socket.socket) -> No
     try:
         # Before prometheus_client is imported anywhere: it chooses memory-mapped values at import.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(runtime)
-        asyncio.run(Supervisor(settings, keys, listener, runtime).run())
+        asyncio.run(Supervisor(settings, keys, listener, runtime, engine=engine).run())
     finally:
         shutil.rmtree(runtime, ignore_errors=True)
 
@@ -67,7 +68,9 @@ def _make_runtime_folder() -> Path:
 class Supervisor:
     """The children of one service and the order in which they start and end."""
 
-    def __init__(self, settings: Settings, keys: list[ModelKey], listener: socket.socket, runtime: Path) -> None:
+    def __init__(
+        self, settings: Settings, keys: list[ModelKey], listener: socket.socket, runtime: Path, *, engine: str = ENGINE
+    ) -> None:
         from app.telemetry import metrics  # see `run`: only now may prometheus_client load
 
         self._metrics = metrics
@@ -81,7 +84,7 @@ class Supervisor:
         self._engines = [
             Process(
                 "engine" if len(environments) == 1 else f"engine {number}",
-                ["app.processes.engine", *common, "--number", str(number)],
+                [engine, *common, "--number", str(number)],
                 environ=environ,
                 lifeline=lifeline,
                 on_death=self._engine_died,

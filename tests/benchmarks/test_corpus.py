@@ -5,7 +5,7 @@ import random
 import pytest
 
 from benchmarks.corpus import WORDS_MAX, WORDS_MIN, corpus, take
-from benchmarks.texts import deal, describe, draw
+from benchmarks.texts import Counted, describe, draw, spread
 
 
 def words(texts: list[str]) -> list[int]:
@@ -43,21 +43,28 @@ def test_more_texts_than_pairs_are_refused() -> None:
         take(["a b", "c d", "e f"], 10)
 
 
-def test_parts_are_dealt_without_repeats_and_with_like_lengths() -> None:
-    lengths = [random.Random(7).randrange(200) for _ in range(1003)]
+def test_every_stretch_has_the_lengths_of_all() -> None:
+    rng = random.Random(7)
+    texts = [Counted(str(number), rng.randrange(200)) for number in range(1003)]
 
-    parts = deal(range(1003), lengths, 4, seed=1)
+    ordered = spread(texts, seed=1, block=50)
 
-    assert [len(part) for part in parts] == [250] * 4
-    assert len({item for part in parts for item in part}) == 1000
-    sums = [sum(lengths[item] for item in part) for part in parts]
-    assert max(sums) - min(sums) <= 200  # at most the spread of all lengths: groups differ by less than their width
+    assert len(ordered) == len(set(ordered)) == 1000
+    means = [sum(text.tokens for text in ordered[start : start + 50]) / 50 for start in range(0, 1000, 50)]
+    assert max(means) - min(means) < 5  # each block has one text of every fiftieth part, and a part spans 4 tokens
+    assert ordered == spread(texts, seed=1, block=50) != spread(texts, seed=2, block=50)
+
+
+def test_few_texts_come_in_some_order() -> None:
+    texts = [Counted(str(number), number) for number in range(5)]
+
+    assert sorted(spread(texts, seed=1), key=lambda text: text.tokens) == texts
 
 
 def test_texts_that_the_model_would_cut_are_left_out() -> None:
-    drawn = draw(lambda texts: [min(len(text.split()), 20) for text in texts], 20, 100)
+    drawn = draw(lambda texts: [min(len(text.split()), 60) for text in texts], 60, 100)
 
     assert len(drawn) == 100
-    assert all(counted.tokens == len(counted.text.split()) < 20 for counted in drawn)
+    assert all(counted.tokens == len(counted.text.split()) < 60 for counted in drawn)
     described = describe(drawn)
     assert (described.texts, described.tokens_max) == (100, max(counted.tokens for counted in drawn))

@@ -1,42 +1,48 @@
 """The load generator against a real socket: what it counts, and from when it measures."""
 
 import asyncio
+import threading
+from collections import Counter
 from collections.abc import Sequence
 
 import orjson
 import pytest
 
-from benchmarks.connection import Reply, connect, post
-from benchmarks.load import RealTimer, closed_loop, fixed, open_loop, poisson
-from benchmarks.tally import Question, Tally, judge, latency, percentile
-from tests.benchmarks.tiny_server import Answering, embedding, right, serving
+from benchmarks.judge import Judge, Question
+from benchmarks.ledger import Ledger, Outcome
+from benchmarks.load import Bounds, Load, fixed, poisson
+from benchmarks.wire import post
+from tests.benchmarks.tiny_server import REFUSAL, Answering, embedding, right, serving
 
 TEXTS = ["one", "three", "seventy-seven"] * 20
+GENEROUS = Bounds(asking_s=60.0, answer_s=60.0)
 
 
-class FakeTimer:
-    """A clock that stands still unless told, and jumps to what is waited for."""
+class FakeClock:
+    """Stands still until told."""
 
     def __init__(self) -> None:
         self.now_s = 0.0
 
-    def now(self) -> float:
+    def __call__(self) -> float:
         return self.now_s
 
-    async def until(self, at_s: float) -> None:
-        self.now_s = max(self.now_s, at_s)  # gives way to nobody: a schedule on this clock is through at once
+
+def questions(texts: Sequence[str]) -> list[Question]:
+    return [Question(post("/embed", orjson.dumps({"text": text})), 1, (len(text),)) for text in texts]
 
 
-def questions(texts: Sequence[str], dimensions: int = 2) -> list[Question]:
-    return [Question(post("/embed", orjson.dumps({"text": text})), dimensions, len(text)) for text in texts]
+def load_on(port: int, texts: Sequence[str], bounds: Bounds = GENEROUS) -> Load:
+    return Load(("127.0.0.1", port), questions(texts), Judge(2, "native", "json"), bounds=bounds)
 
 
-def close_loop(answering: Answering, texts: Sequence[str], *, clients: int = 4, limit_s: float = 60) -> Tally:
-    async def run() -> Tally:
-        async with serving(answering) as address:
-            return await closed_loop(address, questions(texts), clients=clients, limit_s=limit_s, timer=RealTimer())
+def closed(answering: Answering, texts: Sequence[str], *, clients: int = 4, bounds: Bounds = GENEROUS) -> Ledger:
+    with serving(answering) as port:
+        return load_on(port, texts, bounds).closed(clients)
 
-    return asyncio.run(run())
+
+def outcomes(ledger: Ledger) -> Counter[Outcome]:
+    return Counter(map(Outcome, ledger.outcome))
 
 
 def test_closed_loop_asks_every_question_once() -> None:
@@ -46,10 +52,11 @@ def test_closed_loop_asks_every_question_once() -> None:
         seen.append(text)
         return await right(text)
 
-    tally = close_loop(answering, TEXTS)
+    ledger = closed(answering, TEXTS)
 
     assert sorted(seen) == sorted(TEXTS)
-    assert (tally.asked, tally.verdicts, len(tally.latencies_s)) == (60, {"answered": 60}, 60)
+    assert outcomes(ledger) == {Outcome.RIGHT: 60}
+    assert (ledger.sent_s >= ledger.due_s).all() and (ledger.done_s >= ledger.sent_s).all()
 
 
 def test_closed_loop_keeps_as_many_requests_open_as_it_has_clients() -> None:
@@ -65,65 +72,57 @@ def test_closed_loop_keeps_as_many_requests_open_as_it_has_clients() -> None:
         open_now -= 1
         return await right(text)
 
-    close_loop(answering, TEXTS, clients=5)
+    closed(answering, TEXTS, clients=5)
 
     assert most == 5
 
 
 def test_open_loop_latency_counts_from_when_a_request_was_due() -> None:
-    timer, stall, asked = FakeTimer(), asyncio.Event(), asyncio.Event()
+    clock = FakeClock()
 
     async def answering(text: str) -> tuple[int, bytes]:
-        asked.set()
-        await stall.wait()
+        clock.now_s = 10.0  # all three are due by now, over the one connection that was held up
         return await right(text)
 
-    async def run() -> Tally:
-        async with serving(answering) as address:
-            load = open_loop(
-                address, questions(["a", "b", "c"]), [0.0, 1.0, 2.0], connections=1, limit_s=60, timer=timer
-            )
-            running = asyncio.create_task(load)
-            await asked.wait()  # all three are due by now, over the one connection that is held up
-            timer.now_s = 10.0
-            stall.set()
-            return await running
+    with serving(answering) as port:
+        address = ("127.0.0.1", port)
+        load = Load(address, questions(["a", "b", "c"]), Judge(2, "native", "json"), bounds=GENEROUS, clock=clock)
+        ledger = load.open([0.0, 1.0, 2.0], connections=1, most=1)
 
-    tally = asyncio.run(run())
-
-    assert tally.verdicts == {"answered": 3}
-    assert tally.latencies_s == [10.0, 9.0, 8.0]
-    assert tally.late_s == [0.0, 0.0, 0.0]
+    assert outcomes(ledger) == {Outcome.RIGHT: 3}
+    assert list(ledger.done_s - ledger.due_s) == [10.0, 9.0, 8.0]
+    assert ledger.late_s == [0.0, 9.0, 8.0]  # no connection was free: the generator says so
 
 
 def test_open_loop_asks_when_due_although_nothing_is_answered() -> None:
-    timer, stall, asked = FakeTimer(), asyncio.Event(), asyncio.Semaphore(0)
+    stall, asked = asyncio.Event(), 0
 
     async def answering(text: str) -> tuple[int, bytes]:
-        asked.release()
+        nonlocal asked
+        asked += 1
+        if asked == 8:
+            stall.set()
         await stall.wait()
         return await right(text)
 
-    async def run() -> Tally:
-        async with serving(answering) as address:
-            load = open_loop(address, questions(TEXTS[:8]), fixed(4, 8), connections=8, limit_s=60, timer=timer)
-            running = asyncio.create_task(load)
-            for _ in range(8):
-                await asked.acquire()
-            stall.set()
-            return await running
+    with serving(answering) as port:  # one connection to begin with, and a new one for each that is not free
+        ledger = load_on(port, TEXTS[:8]).open(fixed(1000, 8), connections=1, most=8)
 
-    assert asyncio.run(run()).verdicts == {"answered": 8}
+    assert outcomes(ledger) == {Outcome.RIGHT: 8}
 
 
-def test_wrong_shed_and_failed_answers_are_told_apart() -> None:
+def test_every_kind_of_end_is_told_apart() -> None:
     bodies = {
         "right": (200, embedding(2, 5)),
         "two vectors": (200, embedding(2, 11, vectors=2)),
         "three values": (200, embedding(3, 12)),
         "another text": (200, embedding(2, 1)),
         "no json": (200, b"<html>"),
-        "overload": (429, b"{}"),
+        "overload": (429, REFUSAL),
+        "overload without a time": (429, b"{}"),
+        "failed without a time": (503, b"{}"),
+        "not found": (404, b"{}"),
+        "too late": (504, b"{}"),
         "fault": (500, b"{}"),
         "cut off": (0, b""),
     }
@@ -131,56 +130,65 @@ def test_wrong_shed_and_failed_answers_are_told_apart() -> None:
     async def answering(text: str) -> tuple[int, bytes]:
         return bodies[text]
 
-    tally = close_loop(answering, list(bodies), clients=1)
+    ledger = closed(answering, list(bodies), clients=1)
 
-    assert tally.verdicts == {"answered": 1, "wrong": 4, "shed": 1, "failed": 2}
-    assert tally.errors == {
-        "not one vector of 2 values": 2,
-        "the answer to another text": 1,
-        "not an answer of /embed": 1,
-        "429": 1,
-        "500": 1,
-        "the connection was closed before the answer was whole": 1,
+    assert outcomes(ledger) == {
+        Outcome.RIGHT: 1,
+        Outcome.WRONG: 4,
+        Outcome.SHED: 2,
+        Outcome.FAILED: 2,
+        Outcome.REFUSED: 1,
+        Outcome.EXPIRED: 1,
+        Outcome.RESET: 1,
     }
-    assert len(tally.latencies_s) == 1
+    assert ledger.shed_bare == 1
+    assert ledger.reasons.total() == 11
+    assert len(ledger.seconds(Outcome.RIGHT)) == 1
 
 
-def test_what_has_no_answer_when_the_time_is_up_is_failed() -> None:
-    never = asyncio.Event()
-
+def test_what_is_never_answered_is_lost() -> None:
     async def answering(text: str) -> tuple[int, bytes]:
-        await never.wait()
+        await asyncio.Event().wait()
         return await right(text)
 
-    tally = close_loop(answering, TEXTS, clients=3, limit_s=0.05)
+    ledger = closed(answering, TEXTS, clients=3, bounds=Bounds(asking_s=0.05, answer_s=0.05))
 
-    assert (tally.asked, tally.verdicts) == (3, {"failed": 3})
-    assert tally.errors == {"no answer within the time limit": 3}
+    assert outcomes(ledger) == {Outcome.LOST: 3, Outcome.UNSENT: 57}
+    assert ledger.reasons == {"no answer": 3}
+
+
+def test_a_stopped_load_waits_for_what_it_asked_and_asks_no_more() -> None:
+    asked, go_on = threading.Event(), asyncio.Event()
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def answering(text: str) -> tuple[int, bytes]:
+        loops.append(asyncio.get_running_loop())
+        asked.set()
+        await go_on.wait()
+        return await right(text)
+
+    with serving(answering) as port:
+        load = load_on(port, TEXTS)
+
+        def stop() -> None:
+            asked.wait()
+            load.stop()
+            loops[0].call_soon_threadsafe(go_on.set)
+
+        stopper = threading.Thread(target=stop)
+        stopper.start()
+        ledger = load.closed(1)
+        stopper.join()
+
+    assert outcomes(ledger) == {Outcome.RIGHT: 1, Outcome.UNSENT: 59}
 
 
 @pytest.mark.parametrize("host", ["localhost", "0.0.0.0", "example.org"])
 def test_other_hosts_are_refused(host: str) -> None:
+    load = Load((host, 80), questions(["a"]), Judge(2, "native", "json"), bounds=GENEROUS)
+
     with pytest.raises(ValueError, match=r"127\.0\.0\.1 only"):
-        asyncio.run(connect(host, 80))
-
-
-def test_an_answer_in_pieces_is_put_together() -> None:
-    async def run() -> tuple[int, bytes]:
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await reader.readuntil(b"\r\n\r\n")
-            for piece in (b"HTTP/1.1 2", b"00 OK\r\ncontent-", b"length: 4\r\n", b"\r\nab", b"cd"):
-                writer.write(piece)
-                await writer.drain()
-                await asyncio.sleep(0)
-            writer.close()
-
-        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-            connection = await connect(*server.sockets[0].getsockname())
-            reply = await connection.ask(post("/embed", b""))
-            connection.close()
-            return reply.status, reply.body
-
-    assert asyncio.run(run()) == (200, b"abcd")
+        load.closed(1)
 
 
 def test_schedules_have_the_rate_they_are_asked_for() -> None:
@@ -188,15 +196,3 @@ def test_schedules_have_the_rate_they_are_asked_for() -> None:
     due_s = poisson(100, 20_000, seed=1)
     assert due_s == sorted(due_s) == poisson(100, 20_000, seed=1)
     assert due_s[-1] == pytest.approx(200, rel=0.05)
-
-
-def test_percentiles_are_values_that_were_measured() -> None:
-    values = [float(value) for value in range(1, 1001)]
-
-    assert [percentile(values, share) for share in (0.0, 0.5, 0.99, 0.999, 1.0)] == [1, 500, 990, 999, 1000]
-    assert percentile([7.0], 0.5) == 7
-    assert latency([]) is None
-
-
-def test_a_right_answer_has_no_reason() -> None:
-    assert judge(Question(b"", 2, 3), Reply(200, embedding(2, 3))) == ("answered", "")

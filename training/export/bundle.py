@@ -13,8 +13,9 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from app.bundle.manifest import MANIFEST_FILE, BundleFile, Manifest, Precision, Role
+from app.bundle.manifest import MANIFEST_FILE, BundleFile, Device, Manifest, Precision, Role
 from app.bundle.store import bundle_dir, fsync_dir, locked, set_current, versions
 from app.bundle.verify import verify
 
@@ -28,12 +29,22 @@ class NewFile:
     path: str
     role: Role
     data: bytes
-    precision: Precision | None = None  # models only
+    precision: Precision | None = None  # models and their weights only
+    device: Device = "any"
+    state: Literal["verified", "unverified"] = "verified"
 
     def described(self) -> BundleFile:
         """What the manifest says of it."""
         digest = hashlib.sha256(self.data).hexdigest()
-        return BundleFile(path=self.path, role=self.role, bytes=len(self.data), sha256=digest, precision=self.precision)
+        return BundleFile(
+            path=self.path,
+            role=self.role,
+            bytes=len(self.data),
+            sha256=digest,
+            device=self.device,
+            precision=self.precision,
+            state=self.state,
+        )
 
 
 Describe = Callable[[int, list[BundleFile]], Manifest]  # version, files → the manifest

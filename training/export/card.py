@@ -6,7 +6,7 @@ The model card is the manifest in words; it says nothing that the manifest does 
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
-from app.bundle.manifest import ClassifyHead, Manifest
+from app.bundle.manifest import Agreement, ClassifyHead, Manifest, Parity
 
 BASELINES = {
     "tfidf_svm": "tf-idf and a linear SVM",
@@ -93,7 +93,7 @@ def _limits(manifest: Manifest) -> Iterator[str]:
 
 def _origin(manifest: Manifest) -> Iterator[str]:
     yield "## Origin"
-    parity = next(iter(manifest.parity.values()))
+    parity = next(figures for figures in manifest.parity.values() if isinstance(figures, Parity))
     trunk = manifest.trunk
     yield f"- Encoder: {trunk.architecture} from `{trunk.source}`; sha256 of the weights `{trunk.sha256}`"
     yield f"- Exported by {manifest.training['exporter']}; made {manifest.created}"
@@ -101,6 +101,15 @@ def _origin(manifest: Manifest) -> Iterator[str]:
         f"- Against the torch model over {parity.rows} rows: vectors within {parity.vector_max_abs_diff:.1e}"
         + (f", logits within {parity.logits_max_abs_diff:.1e}" if parity.logits_max_abs_diff is not None else "")
     )
+    for path, figures in manifest.parity.items():
+        if isinstance(figures, Agreement):
+            yield (
+                f"- `{path}` against the fp32 graph over {figures.rows} rows: cosine {figures.mean_cosine:.4f} in the"
+                f" mean, {figures.worst_cosine:.4f} at worst"
+                + (f"; {figures.labels_equal:.2%} of labels equal" if figures.labels_equal is not None else "")
+            )
+    for name, reason in cast("Mapping[str, str]", manifest.training.get("refused") or {}).items():
+        yield f"- No {name}: {reason}"
     yield "- Recipe, seed, data digests and library versions: `manifest.json`"
 
 

@@ -20,6 +20,7 @@ from tokenizers import Tokenizer
 from app.bundle.manifest import (
     EMBEDDING_OUTPUT,
     FORMAT,
+    Agreement,
     BundleFile,
     ClassifyHead,
     EmbedHead,
@@ -90,7 +91,8 @@ def describe(
     version: int,
     files: list[BundleFile],
     graph: ExportedGraph,
-    parity: Parity,
+    parity: Mapping[str, Parity | Agreement],
+    refused: Mapping[str, str],
     tokenizer: bytes,
     golden_rows: int,
 ) -> Manifest:
@@ -119,11 +121,11 @@ def describe(
         outputs=_outputs(finished.model, loaded.encoder.hidden, len(finished.labels)),
         files=files,
         golden=Golden(rows=golden_rows),
-        parity={MODEL_FILE: parity},
+        parity=dict(parity),
         fused_ops={MODEL_FILE: dict(graph.fused_ops)},
         metrics=finished.metrics,
         reference=_reference(finished),
-        training=_training(finished, graph),
+        training=_training(finished, graph) | ({"refused": dict(refused)} if refused else {}),
     )
 
 

@@ -13,6 +13,7 @@ from training.export.describe import MODEL_FILE, Finished, describe, heads_of
 from training.export.exam import make_exam
 from training.export.onnx import ExportedGraph, candidates
 from training.export.parity import Reference, Shipped, check_parity
+from training.export.variants import variants
 from training.progress import Progress
 
 CARD_FILE = "MODEL_CARD.md"
@@ -34,8 +35,10 @@ def publish(finished: Finished, store: Path, *, progress: Progress) -> Path:
             finished.model, loaded.tokenizer, training_texts=texts, max_tokens=loaded.max_tokens, pad_id=loaded.pad_id
         )
     inputs, outputs = golden.as_files(recorded, heads_of(finished))
+    more = variants(finished, graph, progress)
     files = [
         NewFile(MODEL_FILE, "model", graph.data, precision="fp32"),
+        *more.files,
         NewFile("tokenizer.json", "tokenizer", tokenizer),
         NewFile("golden.jsonl", "golden-inputs", inputs),
         NewFile("golden.npz", "golden-outputs", outputs),
@@ -45,7 +48,8 @@ def publish(finished: Finished, store: Path, *, progress: Progress) -> Path:
         describe,
         finished,
         graph=graph,
-        parity=parity,
+        parity={MODEL_FILE: parity} | more.parity,
+        refused=more.refused,
         tokenizer=tokenizer,
         golden_rows=len(recorded.texts),
     )

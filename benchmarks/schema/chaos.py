@@ -1,0 +1,119 @@
+"""What do the result files of faults and overload say?
+
+Every file holds the planted fault that its check must catch.
+"""
+
+from typing import Literal
+
+from pydantic import Field
+
+from benchmarks.schema.common import Control, Figures, LoadFigures, Origin
+
+
+class Chaos(Figures):
+    """What all of them have."""
+
+    origin: Origin
+    control: Control
+
+
+class Overloaded(Figures):
+    """One engine at a multiple of what it can do."""
+
+    engine: Literal["real", "fixed"]
+    times: float = Field(description="Offered, of the peak.")
+    peak_per_s: float = Field(description="The highest rate of closed loops just before.")
+    limit_ms: float = Field(description="ENCODERY_ADMISSION__MAX_WAIT_MS.")
+    load: LoadFigures
+    counts_agree: bool = Field(description="The service's own counts of 200 and of refusals are those of the ledger.")
+
+    @property
+    def goodput_share(self) -> float:
+        """Right answers a second, of the peak."""
+        return self.load.requests_per_s / self.peak_per_s
+
+
+class Overload(Chaos):
+    """results/overload.json."""
+
+    kind: Literal["overload"] = "overload"
+    parts: list[Overloaded]
+
+
+class Kill(Figures):
+    """One `kill -9` of the engine; seconds from the signal. None: never seen."""
+
+    at_s: float
+    unready_s: float | None
+    ready_s: float | None
+
+
+class Kills(Chaos):
+    """results/kills.json."""
+
+    kind: Literal["kills"] = "kills"
+    model: str
+    rate_per_s: float
+    kills: list[Kill]
+    load: LoadFigures
+    counts_agree: bool
+
+
+class Term(Figures):
+    """One SIGTERM of a service under load, by the client's ledger."""
+
+    sent_before: int = Field(description="Requests whose last byte was written before the signal, not yet answered.")
+    unanswered: int = Field(description="Of these, the ones without the right answer.")
+    wrong: int
+    exit_code: int
+    exit_s: float
+
+
+class Terms(Chaos):
+    """results/terms.json."""
+
+    kind: Literal["terms"] = "terms"
+    model: str
+    clients: int
+    terms: list[Term]
+
+
+class Poison(Chaos):
+    """results/poison.json: batches with one text that the model cannot run."""
+
+    kind: Literal["poison"] = "poison"
+    model: str
+    rounds: int
+    others: int = Field(description="Requests that shared the house with a poisoned one.")
+    others_right: int
+    poisoned_failed: int = Field(description="Poisoned requests that got an error of their own.")
+    outcomes: dict[str, int] = Field(description="Of the poisoned requests.")
+    rows_max: int = Field(description="Upper bound of the fullest bucket of rows a run that was seen.")
+
+
+class Sample(Figures):
+    """Memory of all processes after so many requests."""
+
+    requests: int
+    mib: float
+
+
+class Footprint(Figures):
+    """One model under a long closed loop."""
+
+    model: str
+    requests: int = Field(description="Asked after the warm-up.")
+    warm_up: int
+    not_right: int
+    samples: list[Sample]
+    growth: float = Field(description="Last tenth against the first, as a share.")
+    slope: float = Field(description="Second half: growth over as many requests, as a share.")
+    slope_low: float = Field(description="Lower end of its 95 % interval.")
+    has_slope: bool
+
+
+class Memory(Chaos):
+    """results/memory.json."""
+
+    kind: Literal["memory"] = "memory"
+    parts: list[Footprint]

@@ -1,0 +1,184 @@
+"""Does the int8 pair give what the fp32 graph gives, as far as int8 can?
+
+The fp32 graph has passed its own gate against torch (parity.py), so it is the reference here. Vectors are compared over
+hard texts, neutral texts that calibrated nothing, and rows of the data; classifiers over at least 3,000 rows, where
+there are so many. A text alone must be what it is in any batch. When the limits are missed, the graph is quantised anew
+with a product left in float32, then with one more; when no such pair keeps the limits, there is none.
+
+B rows, D dimensions, N judged rows.
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import openvino as ov
+
+from app.bundle.ir import PAD_TO
+from app.bundle.manifest import EMBEDDING_OUTPUT, Agreement, ClassifyHead, EmbedHead
+from app.bundle.scoring import unit
+from training.data.collate import pad
+from training.data.rows import Row
+from training.errors import GateError
+from training.export.compare import Floats
+from training.export.int8 import Pair, Quantizer
+
+MEAN_COSINE, WORST_COSINE, ALONE_COSINE = 0.995, 0.985, 0.9999
+LABELS_EQUAL, METRIC_LOSS = 0.99, 0.005
+JUDGED_ROWS = 3000
+BATCH = 8
+ALONE_ROWS = 96
+LEFT_OUT_MOST = 3  # products in float32; each costs a twentieth of the speed
+
+Rows = Sequence[Sequence[int]]
+Outputs = Mapping[str, Floats]
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """What both graphs are asked: rows for the vectors, labelled rows, and the reference outputs for both."""
+
+    rows: Rows
+    reference: Outputs
+    judged: Rows
+    labels: Sequence[str]
+    judged_reference: Outputs
+
+
+def judged_rows(splits: Sequence[Sequence[Row]]) -> list[Row]:
+    """Labelled rows to judge on: whole splits in order, test first, until there are 3,000."""
+    rows: list[Row] = []
+    for split in splits:
+        rows += [row for row in split if row.label is not None][: max(0, JUDGED_ROWS - len(rows))]
+    return rows
+
+
+def pass_gate(
+    quantizer: Quantizer, questions: Questions, heads: Sequence[EmbedHead | ClassifyHead], pad_id: int
+) -> tuple[Pair, Agreement]:
+    """The first pair that keeps every limit, and what was measured of it.
+
+    Raises:
+        GateError: none does; with what the last one missed.
+    """
+    started_s = time.perf_counter()
+    refusal: GateError | None = None
+    for left_out in _exclusions(quantizer):
+        pair = quantizer.quantize(left_out)
+        try:
+            agreement = _check(pair, questions, heads, pad_id, left_out)
+        except GateError as error:
+            refusal = error
+        else:
+            seconds = round(time.perf_counter() - started_s, 2)
+            return pair, agreement.model_copy(update={"seconds": seconds})
+    assert refusal is not None  # the first way leaves out nothing and is always tried
+    raise refusal
+
+
+class IrRunner:
+    """An IR in OpenVINO on the CPU: int8 where the file says so, float32 elsewhere, as it is served."""
+
+    def __init__(self, pair: Pair, pad_id: int) -> None:
+        core = ov.Core()
+        self._model = core.compile_model(
+            core.read_model(pair.model, pair.weights), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+        )
+        self._names = [output.get_any_name() for output in self._model.outputs]
+        self._pad_id = pad_id
+
+    def run(self, rows: Rows, batch_size: int = BATCH) -> dict[str, Floats]:
+        """Every output, row i for `rows[i]`, in batches of like length."""
+        order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
+        parts: list[list[Floats]] = []
+        for first in range(0, len(rows), batch_size):
+            batch = pad([list(rows[index]) for index in order[first : first + batch_size]], self._pad_id)
+            ids_BT, mask_BT = (array.numpy() for array in batch)
+            more = -ids_BT.shape[1] % PAD_TO
+            feeds = {
+                "input_ids": np.pad(ids_BT, ((0, 0), (0, more)), constant_values=self._pad_id),
+                "attention_mask": np.pad(mask_BT, ((0, 0), (0, more))),
+            }
+            found = self._model(feeds)
+            parts.append([found[name].copy() for name in self._names])
+        back = np.argsort(order)
+        columns = zip(self._names, zip(*parts, strict=True), strict=True)
+        return {name: np.concatenate(column)[back] for name, column in columns}
+
+
+def _exclusions(quantizer: Quantizer) -> Iterator[list[str]]:
+    """Which products to leave in float32: none, then ever more of them, those first that suit int8 least."""
+    yield []
+    hardest = quantizer.hardest_products()
+    for count in range(1, min(LEFT_OUT_MOST, len(hardest)) + 1):
+        yield hardest[:count]
+
+
+def _check(
+    pair: Pair,
+    questions: Questions,
+    heads: Sequence[EmbedHead | ClassifyHead],
+    pad_id: int,
+    left_out: list[str],
+) -> Agreement:
+    runner = IrRunner(pair, pad_id)
+    outputs = runner.run(questions.rows)
+    if not all(np.isfinite(values).all() for values in outputs.values()):
+        raise GateError("G11-int8", "outputs are not finite")
+    cosine_B = _cosines(questions.reference[EMBEDDING_OUTPUT], outputs[EMBEDDING_OUTPUT])
+    _hold(cosine_B.mean() >= MEAN_COSINE, f"mean cosine {cosine_B.mean():.4f}, the limit is {MEAN_COSINE}")
+    _hold(cosine_B.min() >= WORST_COSINE, f"worst cosine {cosine_B.min():.4f}, the limit is {WORST_COSINE}")
+    classifiers = [head for head in heads if isinstance(head, ClassifyHead) and head.problem_type == "single_label"]
+    alone = _check_alone(runner, questions.rows, [head.output for head in classifiers])
+    figures = _judge(runner, questions, classifiers[0]) if classifiers and questions.judged else {}
+    measured = {
+        "rows": len(questions.rows),
+        "mean_cosine": round(float(cosine_B.mean()), 6),
+        "worst_cosine": round(float(cosine_B.min()), 6),
+        "alone_worst_cosine": round(alone, 7),
+        "left_out": left_out,
+        "seconds": 0.0,
+    }
+    return Agreement.model_validate(measured | figures)
+
+
+def _check_alone(runner: IrRunner, rows: Rows, logits: Sequence[str]) -> float:
+    """The worst cosine of a text alone to itself in a batch; labels must be the same."""
+    some = [rows[index] for index in np.linspace(0, len(rows) - 1, min(ALONE_ROWS, len(rows))).astype(int)]
+    together, alone = runner.run(some), runner.run(some, batch_size=1)
+    worst = float(_cosines(alone[EMBEDDING_OUTPUT], together[EMBEDDING_OUTPUT]).min())
+    _hold(worst >= ALONE_COSINE, f"a text alone is not itself in a batch: cosine {worst:.6f}")
+    for name in logits:
+        same = (alone[name].argmax(axis=1) == together[name].argmax(axis=1)).all()
+        _hold(bool(same), f"{name}: a text alone has another label than in a batch")
+    return worst
+
+
+def _judge(runner: IrRunner, questions: Questions, head: ClassifyHead) -> dict[str, float | int]:
+    found_N = runner.run(questions.judged)[head.output].argmax(axis=1)
+    wanted_N = questions.judged_reference[head.output].argmax(axis=1)
+    truth_N = np.array([head.labels.index(label) for label in questions.labels])
+    equal = float((found_N == wanted_N).mean())
+    before, after = float((wanted_N == truth_N).mean()), float((found_N == truth_N).mean())
+    _hold(
+        equal >= LABELS_EQUAL,
+        f"{equal:.2%} of the labels are equal over {len(truth_N)} rows; {LABELS_EQUAL:.0%} are wanted",
+    )
+    _hold(before - after <= METRIC_LOSS, f"accuracy falls from {before:.4f} to {after:.4f}")
+    return {
+        "judged_rows": len(truth_N),
+        "labels_equal": round(equal, 6),
+        "metric_fp32": round(before, 6),
+        "metric": round(after, 6),
+    }
+
+
+def _cosines(a_BD: Floats, b_BD: Floats) -> Floats:
+    cosine_B: Floats = (unit(a_BD) * unit(b_BD)).sum(axis=1)
+    return cosine_B
+
+
+def _hold(is_kept: bool, what: str) -> None:
+    if not is_kept:
+        raise GateError("G11-int8", what)
