@@ -14,12 +14,11 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
-from typing import cast
 
 import orjson
 import uvloop
@@ -29,6 +28,7 @@ from app.processes.child import engine_socket
 from app.processes.process import Process
 from app.serving.catalog import Catalog, ServedModel
 from app.types import ModelKey
+from benchmarks.client import HOST, connect, post
 from benchmarks.corpus import corpus
 from benchmarks.machine import ROOT, origin
 from benchmarks.schema import FrontEnd, FrontEndRound
@@ -37,7 +37,6 @@ TARGET_PER_CPU_S, TARGET_REFUSAL_US = 4000, 100
 CLIENTS = 64
 WORDS, TOKENS_MAX = 14, 64
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-HEAD_END, LENGTH = b"\r\n\r\n", b"content-length: "
 
 Say = Callable[[str], None]
 
@@ -72,7 +71,7 @@ def measure(options: Options, arguments: Sequence[str], say: Say) -> FrontEnd:
     model = catalog.resolve(options.model, None, "embed")
     texts, tokens_mean = _texts(model, options.requests)
     bodies = [orjson.dumps({"model": options.model, "text": text, "format": "base64"}) for text in texts]
-    requests = [_post(body) for body in bodies]
+    requests = [post(body) for body in bodies]
     answers, refusals = uvloop.run(_measure(options, model, requests, say))
     return FrontEnd(
         origin=origin(arguments),
@@ -110,7 +109,7 @@ async def _measure(
         _front_end(options.models_dir, model, b"HTTP/1.1 200 ", never=False) as answering,
         _front_end(options.models_dir, model, b"HTTP/1.1 429 ", never=True) as refusing,
     ):
-        filler = await _connect(refusing)
+        filler = await connect(refusing.port, refusing.expected)
         filler.send(requests[0])  # never answered: the house is full from here on
         await _load(answering, requests[: len(requests) // 4])  # warm
         await _load(refusing, requests[: len(requests) // 4])
@@ -126,7 +125,7 @@ async def _measure(
 
 async def _load(target: Target, requests: Sequence[bytes]) -> FrontEndRound:
     """Ask every request once, `CLIENTS` at a time."""
-    clients = [await _connect(target) for _ in range(CLIENTS)]
+    clients = [await connect(target.port, target.expected) for _ in range(CLIENTS)]
     left = iter(requests)
     cpu_s, started_s = _cpu_s(target.pid), time.perf_counter()
     await asyncio.gather(*(client.ask_all(left) for client in clients))
@@ -146,7 +145,7 @@ async def _front_end(models_dir: Path, model: ServedModel, expected: bytes, *, n
     """A front end over an engine that costs nothing, ready; both have ended when the block has."""
     lifeline, held = os.pipe()
     width = model.embed_head(None).dimensions
-    with tempfile.TemporaryDirectory(prefix="encodery-") as folder, socket.create_server(("127.0.0.1", 0)) as listener:
+    with tempfile.TemporaryDirectory(prefix="encodery-") as folder, socket.create_server((HOST, 0)) as listener:
         runtime, key = Path(folder), str(model.key)
         environ = os.environ | {
             "ENCODERY_MODELS_DIR": str(models_dir),
@@ -176,68 +175,6 @@ async def _front_end(models_dir: Path, model: ServedModel, expected: bytes, *, n
             await engine.wait()
             os.close(lifeline)
             os.close(held)
-
-
-class Client(asyncio.Protocol):
-    """One connection that asks and waits in turn."""
-
-    def __init__(self, expected: bytes) -> None:
-        self._expected = expected
-        self._received = b""
-        self._answered: asyncio.Future[None] | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Called by asyncio."""
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
-
-    def data_received(self, data: bytes) -> None:
-        """Called by asyncio."""
-        self._received += data
-        head_bytes = self._received.find(HEAD_END) + len(HEAD_END)
-        if head_bytes < len(HEAD_END) or self._answered is None:
-            return
-        at = self._received.index(LENGTH) + len(LENGTH)
-        size = head_bytes + int(self._received[at : self._received.index(b"\r", at)])
-        if len(self._received) < size:
-            return
-        answer, self._received = self._received, b""
-        if len(answer) == size and answer.startswith(self._expected):
-            self._answered.set_result(None)
-        else:
-            self._answered.set_exception(ValueError(f"not the answer that is due: {answer[:200]!r}"))
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Called by asyncio."""
-        if self._answered is not None and not self._answered.done():
-            self._answered.set_exception(ValueError("the front end closed a connection"))
-
-    def send(self, request: bytes) -> None:
-        """Ask without waiting."""
-        self._transport.write(request)
-
-    async def ask_all(self, requests: Iterator[bytes]) -> None:
-        """Ask one after the other, until nobody has any left."""
-        for request in requests:
-            self._answered = asyncio.get_running_loop().create_future()
-            self.send(request)
-            await self._answered
-
-    def close(self) -> None:
-        """Close at once."""
-        self._answered = None
-        self._transport.abort()
-
-
-async def _connect(target: Target) -> Client:
-    _, client = await asyncio.get_running_loop().create_connection(
-        lambda: Client(target.expected), "127.0.0.1", target.port
-    )
-    return client
-
-
-def _post(body: bytes) -> bytes:
-    head = b"POST /embed HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
-    return head % len(body) + body
 
 
 def _cpu_s(pid: int) -> float:

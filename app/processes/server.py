@@ -7,6 +7,7 @@ they have nothing more to say. Exit code 0.
 """
 
 import asyncio
+import contextlib
 import logging
 import socket
 import time
@@ -75,10 +76,13 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End; see above."""
         await asyncio.sleep(SETTLE_S)
+        waiting = [caller for listener in sockets or () for caller in accept_all(listener)]
         for server in self.servers:
             server.close()
         for listener in sockets or ():
             listener.close()
+        for caller in waiting:
+            await asyncio.get_running_loop().connect_accepted_socket(self._connect, caller)
         await asyncio.sleep(SETTLE_S)
         for connection in self._connections():
             connection.shutdown()
@@ -94,6 +98,11 @@ class Server(uvicorn.Server):
         for connection in self._connections():
             connection.expire(now_s)
         refused.write()
+
+    def _connect(self) -> asyncio.Protocol:
+        return self.config.http_protocol_class(  # type: ignore[call-arg]  # as uvicorn calls it
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
 
     def _connections(self) -> list[Connection]:
         return [each for each in self.server_state.connections if isinstance(each, Connection)]
@@ -115,3 +124,13 @@ class Server(uvicorn.Server):
         while True:
             await asyncio.sleep(SWEEP_S)
             self.sweep()
+
+
+def accept_all(listener: socket.socket) -> list[socket.socket]:
+    """Every caller that the kernel holds. The event loop takes one a turn (libuv does), and closing resets the rest."""
+    callers = []
+    listener.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            callers.append(listener.accept()[0])
+    return callers

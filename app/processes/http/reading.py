@@ -59,7 +59,6 @@ class Reader:
         self._chunk_bytes = 0  # of the data that is being read now
         self._first_bytes = 0  # of the data in which this head, or this body, began
         self._seen_bytes = 0  # since then; the head or body has so many, less what stood before it
-        self._drops = False
         self._new()
         self.enter("idle", rules.settings.http.keep_alive_s)
 

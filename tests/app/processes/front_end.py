@@ -100,8 +100,6 @@ class Caller:
                 answers.append(await self.answer())
             except asyncio.IncompleteReadError as error:
                 assert not error.partial, "half an answer"
-            except ConnectionResetError:  # the reader raises it for ever and never says that it is at its end
-                break
         return answers
 
     async def close(self) -> None:

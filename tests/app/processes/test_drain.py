@@ -10,6 +10,7 @@ import socket
 
 import pytest
 
+from app.processes.server import accept_all
 from app.serving.catalog import Catalog
 from app.settings import Settings
 from app.types import Answer, Work
@@ -47,6 +48,18 @@ def test_requests_that_nobody_has_accepted_yet_are_answered(catalog: Catalog) ->
             await front_end.serving
 
     run(check)
+
+
+def test_everybody_in_the_backlog_is_accepted_at_once() -> None:
+    """The event loop takes one a turn: on a busy machine, not all in the time that the end waits."""
+    with socket.create_server(("127.0.0.1", 0), backlog=200) as listener:
+        callers = [socket.create_connection(listener.getsockname()) for _ in range(100)]
+
+        accepted = accept_all(listener)
+
+    assert [each.getpeername() for each in accepted] == [each.getsockname() for each in callers]
+    for each in (*callers, *accepted):
+        each.close()
 
 
 def test_requests_that_nobody_has_read_yet_are_answered(catalog: Catalog) -> None:
