@@ -18,6 +18,7 @@ from app.types import Cost
 RATE = 0.02  # a lasting change of a factor 1.5 is followed within some 200 batches, seconds of work
 CLIP = 0.2  # logarithm of the ratio: what lies further off than 20 % counts as 20 % off
 BOUND = 4.0
+SHORTEST_MS = 1e-6  # a shorter time is no time that a clock has measured
 
 
 class CostRefiner:
@@ -34,7 +35,7 @@ class CostRefiner:
 
         `ms` is the run alone: a run that had to wait for a free core tells nothing of its price.
         """
-        if not (math.isfinite(ms) and ms > 0 and rows > 0 and length > 0):
+        if not (math.isfinite(ms) and ms >= SHORTEST_MS and rows > 0 and length > 0):
             return
         expected_ms = run_ms(self.cost, rows, length)
         error = min(max(math.log(ms / expected_ms), -CLIP), CLIP)

@@ -8,7 +8,7 @@ What a caller sees is compared: unit vectors and probabilities, not logits. B ro
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,8 +97,17 @@ def check_golden(
     """
     golden = manifest.golden
     exact = Limits(golden.min_cosine, golden.min_cosine, golden.max_abs_diff, golden.max_abs_diff * 10, CLEAR_MARGIN)
-    limits = LIMITS.get(precision, exact)
-    for head in manifest.heads:
+    check_heads(manifest.heads, LIMITS.get(precision, exact), expected, measured)
+
+
+def check_heads(
+    heads: Sequence[EmbedHead | ClassifyHead],
+    limits: Limits,
+    expected: Mapping[str, Floats],
+    measured: Mapping[str, Floats],
+) -> None:
+    """`check_golden` for heads and limits of one's own."""
+    for head in heads:
         want, got = expected[head.output], measured[head.output]
         if want.shape != got.shape or not np.isfinite(got).all():
             raise BundleError("B10-golden", f"head {head.name}: outputs are not finite or not of shape {want.shape}")
