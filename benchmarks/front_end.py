@@ -36,6 +36,7 @@ from benchmarks.schema import FrontEnd, FrontEndRound
 TARGET_PER_CPU_S, TARGET_REFUSAL_US = 4000, 100
 CLIENTS = 64
 WORDS, TOKENS_MAX = 14, 64
+END_S = 5.0
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 Say = Callable[[str], None]
@@ -171,6 +172,7 @@ async def _front_end(models_dir: Path, model: ServedModel, expected: bytes, *, n
             yield Target(front_end.pid, listener.getsockname()[1], expected)
         finally:
             front_end.kill()
+            await front_end.stop(END_S)  # only waits: a loop that closes before its child is reaped says so
             engine.kill()
             await engine.wait()
             os.close(lifeline)
