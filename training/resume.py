@@ -23,7 +23,8 @@ from training.recipe import Recipe
 from training.rng import rng_state, set_rng_state
 
 Tensors = Mapping[str, torch.Tensor]
-HARMLESS = {"description", "baselines", "probes", "threads", "budget.checkpoint_steps"}  # change no weight on purpose
+# They change no weight on purpose, nor does the table `export`: a finished run can be exported in another way.
+HARMLESS = {"description", "baselines", "probes", "threads", "budget.checkpoint_steps"}
 
 
 def fingerprint(recipe: Recipe, splits: Splits, loaded: LoadedEncoder) -> dict[str, str]:
@@ -31,7 +32,7 @@ def fingerprint(recipe: Recipe, splits: Splits, loaded: LoadedEncoder) -> dict[s
     prints = {
         f"recipe {key}": json.dumps(value)
         for key, value in _flat(recipe.model_dump(mode="json")).items()
-        if key not in HARMLESS
+        if key not in HARMLESS and not key.startswith("export.")
     }
     for name in ("train", "dev"):
         rows = [asdict(row) for row in getattr(splits, name)]

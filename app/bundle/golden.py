@@ -8,7 +8,7 @@ What a caller sees is compared: unit vectors and probabilities, not logits. B ro
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,7 +34,8 @@ class Limits:
 
 LIMITS: Mapping[str, Limits] = {
     "bf16": Limits(mean_cosine=0.9998, min_cosine=0.999, vector=0.02, probability=0.05, clear_margin=0.05),
-    "int8": Limits(mean_cosine=0.995, min_cosine=0.985, vector=0.1, probability=0.2, clear_margin=0.2),
+    # Under the limits of the export (0.995, 0.985): other kernels on another CPU must not turn away what just passed.
+    "int8": Limits(mean_cosine=0.993, min_cosine=0.98, vector=0.1, probability=0.2, clear_margin=0.2),
 }
 
 
@@ -97,8 +98,17 @@ def check_golden(
     """
     golden = manifest.golden
     exact = Limits(golden.min_cosine, golden.min_cosine, golden.max_abs_diff, golden.max_abs_diff * 10, CLEAR_MARGIN)
-    limits = LIMITS.get(precision, exact)
-    for head in manifest.heads:
+    check_heads(manifest.heads, LIMITS.get(precision, exact), expected, measured)
+
+
+def check_heads(
+    heads: Sequence[EmbedHead | ClassifyHead],
+    limits: Limits,
+    expected: Mapping[str, Floats],
+    measured: Mapping[str, Floats],
+) -> None:
+    """`check_golden` for heads and limits of one's own."""
+    for head in heads:
         want, got = expected[head.output], measured[head.output]
         if want.shape != got.shape or not np.isfinite(got).all():
             raise BundleError("B10-golden", f"head {head.name}: outputs are not finite or not of shape {want.shape}")

@@ -10,7 +10,6 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from app.batching.cost import padded_length
 from app.bundle.manifest import Manifest
 from app.engine.session import Device, create_session
 from app.types import Ids, Rows
@@ -43,9 +42,9 @@ class OrtRunner:
         return dict(zip(self._outputs, binding.copy_outputs_to_cpu(), strict=True))
 
 
-def pad(rows: Sequence[Ids], pad_id: int, inputs: Sequence[str], pad_to: int = 1) -> dict[str, NDArray[np.int64]]:
-    """The graph's inputs for `rows`, by name, int64 [B, T]; T is the longest row's, rounded up to `pad_to`."""
-    longest = padded_length(max(len(row) for row in rows), pad_to)
+def pad(rows: Sequence[Ids], pad_id: int, inputs: Sequence[str], length: int = 0) -> dict[str, NDArray[np.int64]]:
+    """The graph's inputs for `rows`, by name, int64 [B, T]; T is the longest row's, or `length` where that is more."""
+    longest = max(length, *(len(row) for row in rows))
     ids_BT = np.full((len(rows), longest), pad_id, np.int64)
     mask_BT = np.zeros((len(rows), longest), np.int64)
     for index, row in enumerate(rows):

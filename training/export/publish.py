@@ -13,7 +13,7 @@ from training.export.describe import MODEL_FILE, Finished, describe, heads_of
 from training.export.exam import make_exam
 from training.export.onnx import ExportedGraph, candidates
 from training.export.parity import Reference, Shipped, check_parity
-from training.export.variants import variants
+from training.export.variants import Source, variants
 from training.progress import Progress
 
 CARD_FILE = "MODEL_CARD.md"
@@ -35,7 +35,7 @@ def publish(finished: Finished, store: Path, *, progress: Progress) -> Path:
             finished.model, loaded.tokenizer, training_texts=texts, max_tokens=loaded.max_tokens, pad_id=loaded.pad_id
         )
     inputs, outputs = golden.as_files(recorded, heads_of(finished))
-    more = variants(finished, graph, progress)
+    more = variants(Source(finished, graph, recorded), progress)
     files = [
         NewFile(MODEL_FILE, "model", graph.data, precision="fp32"),
         *more.files,

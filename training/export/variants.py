@@ -1,10 +1,10 @@
 """Which files of other precisions go into the bundle beside the fp32 graph?
 
 Each maker gives files that have passed a gate of their own, or says why there are none: then the bundle goes without
-them, and its manifest says so. Only the fp32 graph decides whether there is a bundle at all.
+them, and its manifest and card say so. Only the fp32 graph decides whether there is a bundle at all.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from app.bundle.manifest import Agreement, Parity
@@ -14,16 +14,44 @@ from training.errors import GateError
 from training.export import int8
 from training.export.bundle import NewFile
 from training.export.describe import Finished, heads_of
-from training.export.golden import hard_texts
-from training.export.int8_gate import Questions, judged_rows, pass_gate
+from training.export.golden import Golden, hard_texts
+from training.export.int8_gate import Questions, Reader, judged_rows, pass_gate
 from training.export.onnx import ExportedGraph
 from training.export.packed.export import export_packed
 from training.export.packed.weights import PackedError
 from training.export.parity import GraphRunner, Reference
 from training.progress import Progress
+from training.recipe import ExportTable
 
 INT8_MODEL, INT8_WEIGHTS = "model.int8.xml", "model.int8.bin"
-GATE_TEXTS = 300  # for the vectors; none of them has calibrated anything
+GATE_TEXTS = 300  # neutral ones, for the vectors; none of them has calibrated anything
+GATE_ROWS = 200  # held-out rows of the data, for the vectors
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What variants are made of: the model, its fp32 graph that has passed the gate, and its golden rows."""
+
+    finished: Finished
+    graph: ExportedGraph
+    golden: Golden
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A model file with what belongs to it; `files[0]` is the one that `parity` was measured of."""
+
+    files: Sequence[NewFile]
+    parity: Parity | Agreement
+
+
+@dataclass(frozen=True, slots=True)
+class Maker:
+    """One kind of variant. `make` raises GateError or PackedError for a model that cannot have it."""
+
+    name: str
+    is_wanted: Callable[[ExportTable], bool]
+    make: Callable[[Source, Progress], Variant]
 
 
 @dataclass(slots=True)
@@ -35,62 +63,80 @@ class Variants:
     refused: dict[str, str] = field(default_factory=dict)
 
 
-def variants(finished: Finished, graph: ExportedGraph, progress: Progress) -> Variants:
+def variants(source: Source, progress: Progress) -> Variants:
     """Every variant that the recipe wants and the model allows."""
-    wanted: Mapping[str, tuple[bool, Callable[[], tuple[list[NewFile], str, Parity | Agreement]]]] = {
-        "int8 for CPUs": (finished.recipe.export.int8, lambda: _int8(finished, graph)),
-        "packed fp16 for CUDA": (finished.recipe.export.packed, lambda: _packed(finished)),
-    }
     found = Variants()
-    for name, (is_wanted, make) in wanted.items():
-        if not is_wanted:
+    for maker in MAKERS:
+        if not maker.is_wanted(source.finished.recipe.export):
             continue
         try:
-            with progress.step(f"making {name}, and its gate"):
-                files, path, parity = make()
+            variant = maker.make(source, progress)
         except (GateError, PackedError) as error:
-            found.refused[name] = str(error)
-            progress.say(f"no {name}: {error}")
+            found.refused[maker.name] = str(error)
+            progress.say(f"the bundle goes without {maker.name}: {error}")
         else:
-            found.files += files
-            found.parity[path] = parity
-            progress.say(f"{name}: {_line(parity)}")
+            found.files += variant.files
+            found.parity[variant.files[0].path] = variant.parity
+            progress.say(f"{maker.name}: {_line(variant.parity)}")
     return found
 
 
-def _int8(finished: Finished, graph: ExportedGraph) -> tuple[list[NewFile], str, Agreement]:
+def make_int8(source: Source, progress: Progress) -> Variant:
+    """The OpenVINO pair for CPUs."""
+    finished = source.finished
     loaded, splits = finished.loaded, finished.splits
-
-    def ids(texts: list[str]) -> list[list[int]]:
-        return encode(loaded.tokenizer, texts, loaded.max_tokens)
-
     training = [row.text for row in splits.train] if splits else []
-    calibration = ids(int8.calibration_texts(training, loaded.max_tokens))
-    judged = judged_rows([splits.test, splits.dev, splits.train]) if splits else []
-    rows = ids(hard_texts(loaded.max_tokens) + int8.neutral_texts(1, GATE_TEXTS))
-    labelled = ids([row.text for row in judged])
-    reference = GraphRunner(graph.data, loaded.pad_id)
-    questions = Questions(
-        rows,
-        reference.run_sorted(rows, "int8 gate"),
-        labelled,
-        [str(row.label) for row in judged],
-        reference.run_sorted(labelled, "int8 gate") if labelled else {},
-    )
-    quantizer = int8.Quantizer(graph.data, calibration, loaded.pad_id)
-    pair, agreement = pass_gate(quantizer, questions, heads_of(finished), loaded.pad_id)
+    calibration = int8.calibration_texts(training, loaded.max_tokens)
+    with progress.step("what the fp32 graph answers to the gate of int8"):
+        questions = _questions(source)
+    quantizer = int8.Quantizer(source.graph.data, _ids(finished, calibration), loaded.pad_id)
+    reader = Reader(heads_of(finished), loaded.pad_id, loaded.max_tokens)
+    pair, agreement = pass_gate(quantizer, questions, reader, progress)
     files = [
         NewFile(INT8_MODEL, "model", pair.model, precision="int8", device="cpu"),
         NewFile(INT8_WEIGHTS, "weights", pair.weights, precision="int8", device="cpu"),
     ]
-    return files, INT8_MODEL, agreement
+    return Variant(files, agreement)
 
 
-def _packed(finished: Finished) -> tuple[list[NewFile], str, Parity]:
+def make_packed(source: Source, progress: Progress) -> Variant:
+    """The half-precision graph without padding for CUDA."""
+    finished = source.finished
     loaded = finished.loaded
-    exported = export_packed(Reference(finished.model, loaded.tokenizer, loaded.max_tokens, loaded.pad_id))
+    with progress.step("packed fp16 for CUDA, and its gate"):
+        exported = export_packed(Reference(finished.model, loaded.tokenizer, loaded.max_tokens, loaded.pad_id))
     file = NewFile(PACKED_FILE, "model", exported.data, precision="fp16", device="cuda", state="unverified")
-    return [file], PACKED_FILE, exported.parity.parity
+    return Variant([file], exported.parity.parity)
+
+
+MAKERS: tuple[Maker, ...] = (
+    Maker("int8 for CPUs", lambda table: table.int8, make_int8),
+    Maker("packed fp16 for CUDA", lambda table: table.packed, make_packed),
+)
+
+
+def _questions(source: Source) -> Questions:
+    finished, graph = source.finished, GraphRunner(source.graph.data, source.finished.loaded.pad_id)
+    splits, most = finished.splits, finished.loaded.max_tokens
+    held_out = [row.text for row in [*splits.test, *splits.dev]] if splits else []
+    step = max(1, len(held_out) // GATE_ROWS)
+    texts = hard_texts(most) + int8.neutral_texts(1, GATE_TEXTS) + held_out[::step][:GATE_ROWS]
+    labelled = judged_rows([splits.test, splits.dev, splits.train]) if splits else []
+    rows, judged = _ids(finished, texts), _ids(finished, [row.text for row in labelled])
+    where = "the gate of int8"
+    return Questions(
+        golden=_ids(finished, source.golden.texts),
+        golden_reference=source.golden.outputs,
+        rows=rows,
+        reference=graph.run_sorted(rows, where),
+        judged=judged,
+        labels=[str(row.label) for row in labelled],
+        judged_reference=graph.run_sorted(judged, where) if judged else {},
+    )
+
+
+def _ids(finished: Finished, texts: Sequence[str]) -> list[list[int]]:
+    return encode(finished.loaded.tokenizer, texts, finished.loaded.max_tokens)
 
 
 def _line(parity: Parity | Agreement) -> str:
