@@ -34,7 +34,8 @@ class Limits:
 
 LIMITS: Mapping[str, Limits] = {
     "bf16": Limits(mean_cosine=0.9998, min_cosine=0.999, vector=0.02, probability=0.05, clear_margin=0.05),
-    "int8": Limits(mean_cosine=0.995, min_cosine=0.985, vector=0.1, probability=0.2, clear_margin=0.2),
+    # Under the limits of the export (0.995, 0.985): other kernels on another CPU must not turn away what just passed.
+    "int8": Limits(mean_cosine=0.993, min_cosine=0.98, vector=0.1, probability=0.2, clear_margin=0.2),
 }
 
 

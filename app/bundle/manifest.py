@@ -194,10 +194,12 @@ class Manifest(Strict):
                 raise ValueError(f"a bundle has exactly one {role} file")
         if not any(file.precision == "fp32" for file in self.files):
             raise ValueError("a bundle has an fp32 model file")
-        pairs = [{f.precision for f in self.files if f.role == "weights"}]
-        pairs.append({f.precision for f in self.files if f.role == "model" and f.path.endswith(".xml")})
-        if pairs[0] != pairs[1]:
-            raise ValueError("a graph in XML and its weights come together")
+        graphs = [file for file in self.files if file.role == "model" and file.path.endswith(".xml")]
+        weights = [file for file in self.files if file.role == "weights"]
+        if sorted(map(_other_half, graphs)) != sorted((file.path, file.precision, file.device) for file in weights):
+            raise ValueError("a graph in XML and its weights come together: model.int8.xml and model.int8.bin")
+        if self.format == 1 and weights:
+            raise ValueError("weights in a file of their own came with format 2")
         return self
 
     def file(self, role: Role) -> BundleFile:
@@ -212,3 +214,8 @@ class Manifest(Strict):
     def weights_file(self, precision: Precision) -> BundleFile | None:
         """The file that holds the weights of a model in two files, if the bundle has one."""
         return next((file for file in self.files if file.role == "weights" and file.precision == precision), None)
+
+
+def _other_half(graph: BundleFile) -> tuple[str, Precision | None, Device]:
+    """What the file with the weights of a graph in XML must be."""
+    return graph.path.removesuffix(".xml") + ".bin", graph.precision, graph.device

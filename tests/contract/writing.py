@@ -27,7 +27,10 @@ STEPS = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate"
 
 def new_files(bundle: Bundle) -> list[NewFile]:
     """The files of a bundle, to be written once more."""
-    return [NewFile(file.path, file.role, bundle.read(file), file.precision) for file in bundle.manifest.files]
+    return [
+        NewFile(file.path, file.role, bundle.read(file), file.precision, file.device, file.state)
+        for file in bundle.manifest.files
+    ]
 
 
 def write_again(store: Path) -> Path:

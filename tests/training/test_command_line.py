@@ -34,6 +34,8 @@ def test_train_evaluate_and_build_from_the_shell(tmp_path: Path) -> None:
 
     assert (trained.returncode, trained.stdout) == (0, "m/store/tiny-classifier/1\n")
     assert "dynamo + ort_fusions; fused: 2 Attention, 2 BiasGelu, 4 SkipLayerNormalization" in trained.stderr
+    assert "int8 for CPUs: " in trained.stderr  # made, or refused with a reason
+    assert "packed fp16 for CUDA: vectors within" in trained.stderr
     assert "arn" not in trained.stderr.replace("learn", "")  # no Warning of any library
     assert judged.returncode == 0
     assert "tiny-classifier@1: accuracy" in judged.stdout

@@ -209,6 +209,15 @@ def test_another_run_is_refused_by_what_differs(make_recipe: MakeRecipe, intents
         run(make_recipe(optim={"lr": 2e-3, "head_lr_scale": 5.0}), fewer, tmp_path, resume=True)
 
 
+def test_a_run_goes_on_with_other_exports(make_recipe: MakeRecipe, intents: Splits, tmp_path: Path) -> None:
+    with pytest.raises(Stop):
+        run(make_recipe(), intents, tmp_path, stop_at=8)
+
+    resumed = run(make_recipe(export={"int8": False}), intents, tmp_path, resume=True)
+
+    assert resumed.lines[0].startswith("going on from")
+
+
 def test_a_run_without_resume_starts_from_the_beginning(
     make_recipe: MakeRecipe, intents: Splits, tmp_path: Path
 ) -> None:

@@ -27,8 +27,9 @@ task = "embed"
 
 @pytest.fixture(autouse=True)
 def _quickest_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The ways of exporting have tests of their own."""
+    """The ways of exporting have tests of their own, and so have the variants."""
     monkeypatch.setattr("training.export.onnx.WAYS", (torchscript,))
+    monkeypatch.setattr("training.export.variants.MAKERS", ())
 
 
 @pytest.fixture

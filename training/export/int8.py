@@ -100,7 +100,7 @@ class Quantizer:
                     disable_bias_correction=True,  # six seconds that change the fifth digit
                 ),
             )
-        return _as_files(model)
+        return as_files(model)
 
     def hardest_products(self) -> list[str]:
         """The products that int8 suits least, worst first: those whose activations have the largest outliers.
@@ -124,7 +124,7 @@ class Quantizer:
         return [products[place].get_friendly_name() for place in np.argsort(-largest / np.sqrt(squares))]
 
 
-def _as_files(model: ov.Model) -> Pair:
+def as_files(model: ov.Model) -> Pair:
     """The XML and the weights, as OpenVINO writes them."""
     _name_by_place(model)
     with tempfile.TemporaryDirectory() as folder:

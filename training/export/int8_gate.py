@@ -1,10 +1,10 @@
 """Does the int8 pair give what the fp32 graph gives, as far as int8 can?
 
 The fp32 graph has passed its own gate against torch (parity.py), so it is the reference here. Vectors are compared over
-hard texts, and over neutral texts and held-out rows that calibrated nothing; classifiers over 3,000 labelled rows,
-where there are so many: those of test first, then of dev, then of train. The golden rows must pass as they will have to
-when the bundle is loaded. A text alone must be what it is in any batch. When the limits are missed, the graph is
-quantised anew with a product left in float32, then with one more; when no such pair keeps the limits, there is none.
+hard texts, and over neutral texts and held-out rows that calibrated nothing; classifiers over 3,000 labelled rows, if
+there are so many: those of test first, then of dev, then of train. The golden rows must pass as they will have to when
+the bundle is loaded. A text alone must be what it is in any batch. When the limits are missed, the graph is quantised
+anew with a product left in float32, then with one more; when no such pair keeps the limits, there is none.
 
 B rows, D dimensions, N judged rows.
 """

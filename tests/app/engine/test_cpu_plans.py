@@ -114,7 +114,7 @@ def test_replaying_tells_a_pair_that_disagrees(tmp_path: Path) -> None:
 
 def test_a_pair_that_openvino_cannot_read_is_refused_by_name(tmp_path: Path) -> None:
     folder = with_pair(tmp_path)
-    replace_file(folder, PAIR[0], b"<net>")
+    replace_file(folder, PAIR[0], b'<?xml version="1.0"?>\n<net>')
 
     with pytest.raises(BundleError, match=r"model\.int8\.xml is not XML") as refusal:
         plan_of(open_bundle(folder), "openvino-int8").lane(1)

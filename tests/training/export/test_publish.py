@@ -31,8 +31,9 @@ LABELS = ["lights_off", "lights_on", "play_music", "weather"]
 
 @pytest.fixture(autouse=True)
 def _quickest_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The ways of exporting have tests of their own."""
+    """The ways of exporting have tests of their own, and so have the variants."""
     monkeypatch.setattr("training.export.onnx.WAYS", (torchscript,))
+    monkeypatch.setattr("training.export.variants.MAKERS", ())
 
 
 @pytest.fixture
