@@ -1,5 +1,6 @@
 """From a graph to a pair of files: which texts, which bytes, which products."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -74,15 +75,17 @@ def test_a_product_that_is_left_out_is_not_rounded(quantizer: Quantizer, pair: P
 
 
 def test_each_row_that_runs_is_counted_and_nothing_is_printed(
-    quantizer: Quantizer, capsys: pytest.CaptureFixture[str]
+    quantizer: Quantizer, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Standard output is for results."""
+    """Standard output is for results; other loggers are still heard."""
     seen: list[None] = []
 
     quantizer.quantize(on_run=lambda: seen.append(None))
 
     assert len(seen) == quantizer.runs == 2 * FEW
     assert capsys.readouterr().out == ""
+    logging.getLogger("another").warning("heard")
+    assert caplog.messages == ["heard"]
 
 
 def test_quantising_tells_nobody_and_leaves_the_home_folder_alone(tmp_path: Path) -> None:
