@@ -8,7 +8,6 @@ time comes from /proc, user and system apart.
 """
 
 import json
-import os
 import select
 import signal
 import socket
@@ -27,6 +26,7 @@ from app.engine.load import LoadedModel
 from app.engine.server import EngineServer, listen
 from app.types import Cost, Ids, ModelKey, ModelStatus, Rows, Work
 from benchmarks.machine import ROOT, origin
+from benchmarks.processes import cpu_times
 from benchmarks.schema import EnginePython, EnginePythonFigures
 
 KEY = ModelKey("nothing", 1)
@@ -34,7 +34,6 @@ WIDTH, TOKENS = 384, 35
 OPEN = (4, 8, 16, 32, 64)  # requests open at a time
 TARGET_US = 15.0
 LANES = 2
-TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 class NothingRunner:
@@ -58,9 +57,7 @@ def serve(path: Path) -> None:
     # A price as a CPU's: rows of one length join, up to the budget.
     status = ModelStatus(KEY, "cpu", "fp32", Cost(overhead_ms=2.0, ms_per_token=0.1, lanes=LANES))
     server = EngineServer(listen(path))
-    core = Core(
-        [LoadedModel(runner, runner, status, np.ones(3, np.int32))], lanes=LANES, parallel=LANES, deliver=server.deliver
-    )
+    core = Core([LoadedModel(runner, runner, status, np.ones(3, np.int32))], lanes=LANES, deliver=server.deliver)
     core.start()
     server.start(core)
     print("ready", flush=True)
@@ -83,11 +80,11 @@ def _measure(requests: int, open_: int) -> EnginePythonFigures:
             assert engine.stdout is not None
             engine.stdout.readline()
             _ask(path, requests // 10, open_)
-            before = _cpu_s(engine.pid)
+            before = cpu_times(engine.pid)
             started_s = time.perf_counter()
             _ask(path, requests, open_)
             seconds = time.perf_counter() - started_s
-            user_s, system_s = (after - start for after, start in zip(_cpu_s(engine.pid), before, strict=True))
+            user_s, system_s = (after - start for after, start in zip(cpu_times(engine.pid), before, strict=True))
             engine.send_signal(signal.SIGTERM)
             counted = json.loads(engine.stdout.readline())
         finally:
@@ -118,11 +115,6 @@ def _ask(path: Path, requests: int, open_: int) -> None:
             if not select.select([connection], [], [], 30)[0]:
                 raise ValueError("the engine does not answer")
             answered += sum(kind is Kind.ANSWER for kind, _ in reader.feed(connection.recv(2**20)))
-
-
-def _cpu_s(pid: int) -> tuple[float, float]:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return int(fields[11]) / TICKS_PER_S, int(fields[12]) / TICKS_PER_S  # utime and stime: proc(5)
 
 
 if __name__ == "__main__":

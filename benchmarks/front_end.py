@@ -31,13 +31,13 @@ from app.types import ModelKey
 from benchmarks.client import HOST, connect, post
 from benchmarks.corpus import corpus
 from benchmarks.machine import ROOT, origin
+from benchmarks.processes import cpu_times
 from benchmarks.schema import FrontEnd, FrontEndRound
 
 TARGET_PER_CPU_S, TARGET_REFUSAL_US = 4000, 100
 CLIENTS = 64
 WORDS, TOKENS_MAX = 14, 64
 END_S = 5.0
-TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 Say = Callable[[str], None]
 
@@ -128,9 +128,9 @@ async def _load(target: Target, requests: Sequence[bytes]) -> FrontEndRound:
     """Ask every request once, `CLIENTS` at a time."""
     clients = [await connect(target.port, target.expected) for _ in range(CLIENTS)]
     left = iter(requests)
-    cpu_s, started_s = _cpu_s(target.pid), time.perf_counter()
+    cpu_s, started_s = sum(cpu_times(target.pid)), time.perf_counter()
     await asyncio.gather(*(client.ask_all(left) for client in clients))
-    seconds, cpu_s = time.perf_counter() - started_s, _cpu_s(target.pid) - cpu_s
+    seconds, cpu_s = time.perf_counter() - started_s, sum(cpu_times(target.pid)) - cpu_s
     for client in clients:
         client.close()
     return FrontEndRound(
@@ -177,8 +177,3 @@ async def _front_end(models_dir: Path, model: ServedModel, expected: bytes, *, n
             await engine.wait()
             os.close(lifeline)
             os.close(held)
-
-
-def _cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS_PER_S  # utime and stime: proc(5)

@@ -66,9 +66,14 @@ def _pss(pid: int) -> int:
     return sum(1024 * int(line.split()[1]) for line in lines if line.startswith(PSS))
 
 
+def cpu_times(pid: int) -> tuple[float, float]:
+    """User and system CPU seconds of one process; OSError if it has ended."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) / TICKS_PER_S, int(fields[12]) / TICKS_PER_S  # utime and stime: proc(5)
+
+
 def _cpu(pid: int) -> float:
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return sum(cpu_times(pid))
     except OSError:
         return 0.0
-    return (int(fields[11]) + int(fields[12])) / TICKS_PER_S  # utime and stime: proc(5)

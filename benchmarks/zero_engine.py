@@ -28,7 +28,7 @@ class ZeroCore(Core):
     """A core without lanes: whoever submits delivers, too."""
 
     def __init__(self, key: ModelKey, width: int, deliver: Deliver, *, never: bool) -> None:
-        super().__init__([], lanes=0, parallel=1, deliver=deliver)
+        super().__init__([], lanes=0, deliver=deliver)
         self._status = EngineStatus(True, [ModelStatus(key, "cpu", "fp32", DEAR if never else CHEAP)])
         self._answers = not never
         self._rows_BD: Rows = np.random.default_rng(0).standard_normal((ROWS_MAX, width)).astype(np.float32)

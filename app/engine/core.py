@@ -12,7 +12,7 @@ of its start, so that whoever watches can tell an engine that hangs from one tha
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -23,9 +23,10 @@ from app.engine.cuda_errors import DeviceLostError
 from app.engine.jobs import Batch, Job, Ran, Row
 from app.engine.load import LoadedModel
 from app.engine.scheduler import Scheduler
+from app.engine.session import cores
 from app.errors import ApiError, EngineFailedError
 from app.telemetry import metrics
-from app.types import Clock, Cost, EngineStatus, ModelKey, ModelStatus, Rows, Runner, Work
+from app.types import Clock, EngineStatus, ModelKey, Rows, Runner, Work
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,6 @@ class Core:
     Args:
         models: what may be asked for.
         lanes: batches that run side by side.
-        parallel: runs that go side by side without slowing each other; what waits is spread over so many.
         deliver: gets the jobs that ended, each with its outcome, in a lane's thread and outside of every lock.
         cache_bytes: memory for outputs of rows that ran; 0 for none.
     """
@@ -51,17 +51,16 @@ class Core:
         models: Sequence[LoadedModel],
         *,
         lanes: int,
-        parallel: int,
         deliver: Deliver,
         cache_bytes: int = 0,
         clock: Clock = time.monotonic,
     ) -> None:
         self._models = {model.status.key: model for model in models}
-        self._statuses: dict[ModelKey, ModelStatus] = {key: model.status for key, model in self._models.items()}
-        costs = {key: status.cost for key, status in self._statuses.items()}
+        costs = {key: model.status.cost for key, model in self._models.items()}
         self._refiners = {key: CostRefiner(cost) for key, cost in costs.items()}
         self._scheduler = Scheduler(costs, cache_bytes=cache_bytes)
-        self._parallel = parallel
+        # Runs that go side by side without slowing each other: what waits is spread over so many.
+        self._parallel = min(lanes, cores())
         self._deliver = deliver
         self._clock = clock
         self._work = threading.Condition()  # guards everything below, and the scheduler
@@ -124,13 +123,9 @@ class Core:
             oldest_s = min(self._started_s.values(), default=now_s)
             return EngineStatus(
                 is_ready=now_s - self._last_run_s < FRESH_S,
-                models=[replace(status, cost=self._refiners[key].cost) for key, status in self._statuses.items()],
+                models=[replace(model.status, cost=self._refiners[key].cost) for key, model in self._models.items()],
                 oldest_batch_s=now_s - oldest_s,
             )
-
-    def costs(self) -> Mapping[ModelKey, Cost]:
-        """The price of each model's runs, as serving has taught it."""
-        return {key: refiner.cost for key, refiner in self._refiners.items()}
 
     def waiting(self) -> int:
         """Rows that wait."""
@@ -146,7 +141,8 @@ class Core:
                 del self._started_s[lane]
                 if ran.rows:
                     self._last_run_s = self._clock()
-            self._hand_over()
+                ended = self._scheduler.take_ended()
+            self._tell(ended)
             if ran.rows:
                 self._count(batch.model, ran, learns=had_a_core and runner is self._models[batch.model].lane)
 
@@ -161,7 +157,8 @@ class Core:
                 self._work.wait()
             if batch is not None:
                 self._started_s[lane] = self._clock()
-        self._hand_over()
+            ended = self._scheduler.take_ended()
+        self._tell(ended)
         return batch
 
     def _runner(self, batch: Batch) -> Runner:
@@ -189,6 +186,10 @@ class Core:
         """Deliver what has ended."""
         with self._work:
             ended = self._scheduler.take_ended()
+        self._tell(ended)
+
+    def _tell(self, ended: Sequence[Job]) -> None:
+        """Deliver these jobs; the caller holds no lock."""
         if ended:
             for job in ended:
                 if isinstance(job.outcome, ApiError) and job.outcome.__cause__ is not None:

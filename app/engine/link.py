@@ -41,7 +41,7 @@ class Link:
         self._owner = owner
         self._connection: Connection | None = None  # only once its first STATUS is in
         self._status = EngineStatus(is_ready=False)
-        self._heard_s = 0.0
+        self.heard_s = 0.0  # when an engine was last heard
         self._lost = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
         self.tokens = 0  # sent and not answered: how much work stands before a newcomer
@@ -61,14 +61,9 @@ class Link:
         """Whether an engine is there that takes work."""
         return self._connection is not None
 
-    @property
-    def heard_s(self) -> float:
-        """When an engine was last heard."""
-        return self._heard_s
-
     def status(self) -> EngineStatus:
         """The last heartbeat; not ready when it is old or the connection is gone."""
-        heard = self._connection is not None and time.monotonic() - self._heard_s < SILENT_S
+        heard = self._connection is not None and time.monotonic() - self.heard_s < SILENT_S
         return EngineStatus(heard and self._status.is_ready, self._status.models, self._status.oldest_batch_s)
 
     def models(self) -> list[ModelKey]:
@@ -100,7 +95,7 @@ class Link:
         if kind is not Kind.STATUS:
             self._owner.link_frame(kind, body)
             return
-        self._status, self._heard_s = unpack_status(body), time.monotonic()
+        self._status, self.heard_s = unpack_status(body), time.monotonic()
         if self._connection is None:
             self._connection = connection
             self._owner.link_up(self)

@@ -18,9 +18,7 @@ class LocalEngine:
     def __init__(
         self, models: Sequence[LoadedModel], *, lanes: int, cache_bytes: int = 0, clock: Clock = time.monotonic
     ) -> None:
-        self.core = Core(
-            models, lanes=lanes, parallel=lanes, deliver=self._deliver, cache_bytes=cache_bytes, clock=clock
-        )
+        self.core = Core(models, lanes=lanes, deliver=self._deliver, cache_bytes=cache_bytes, clock=clock)
         self._clock = clock
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ticking: asyncio.Task[None] | None = None

@@ -13,7 +13,7 @@ from app.batching.cost import MAX_ROWS, budget_tokens, join_tokens, padded_lengt
 from app.batching.flows import Flows
 from app.batching.queue import LengthQueue, Waiting
 from app.engine.cache import RowCache
-from app.engine.jobs import Batch, Job, Place, Ran, Row
+from app.engine.jobs import Batch, Job, Place, Ran, Row, RowKey
 from app.errors import DeadlineExceededError, EngineFailedError, ModelNotFoundError
 from app.types import Cost, ModelKey
 
@@ -25,7 +25,7 @@ class Scheduler:
         self._costs = dict(costs)
         flows = Flows()
         self._queues: dict[ModelKey, LengthQueue[Row]] = {key: LengthQueue(flows) for key in costs}
-        self._wanted: dict[tuple[ModelKey, bytes], Row] = {}  # what waits or runs
+        self._wanted: dict[RowKey, Row] = {}  # what waits or runs
         self._cache = RowCache(cache_bytes)
         self._ended: list[Job] = []
         self.joined = 0  # texts that found an equal one waiting or running

@@ -108,7 +108,6 @@ def _serve(self: child.Child, settings: Settings, models: list[LoadedModel], lan
     core = Core(
         models,
         lanes=lanes,
-        parallel=min(lanes, cores()),
         deliver=server.deliver,
         cache_bytes=settings.cache_bytes,
     )
@@ -121,8 +120,8 @@ def _serve(self: child.Child, settings: Settings, models: list[LoadedModel], lan
         server.beat()
     server.close(DRAIN_S)
     core.close()
-    for model in models:
-        keep_cost(model, core.costs()[model.status.key])
+    for model, status in zip(models, core.status().models, strict=True):
+        keep_cost(model, status.cost)
 
 
 if __name__ == "__main__":

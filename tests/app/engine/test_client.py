@@ -28,7 +28,7 @@ class Host:
 
     async def start(self) -> None:
         self.server = EngineServer(listen(self.path))
-        self.core = Core([loaded(self.runner)], lanes=1, parallel=1, deliver=self.server.deliver)
+        self.core = Core([loaded(self.runner)], lanes=1, deliver=self.server.deliver)
         self.core.start()
         self.server.start(self.core)
 

@@ -32,7 +32,7 @@ async def reason_for(runner: GatedRunner, *, is_busy: bool, beats: bool = True) 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "engine.sock"
         server = EngineServer(listen(path))
-        core = Core([loaded(runner)], lanes=1, parallel=1, deliver=server.deliver)
+        core = Core([loaded(runner)], lanes=1, deliver=server.deliver)
         core.start()
         server.start(core)
         seen = Seen()
