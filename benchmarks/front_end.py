@@ -38,6 +38,7 @@ TARGET_PER_CPU_S, TARGET_REFUSAL_US = 4000, 100
 CLIENTS = 64
 WORDS, TOKENS_MAX = 14, 64
 END_S = 5.0
+FILLED_MS = 600_000  # the request that fills the house must not expire before the last round has ended
 
 Say = Callable[[str], None]
 
@@ -151,6 +152,7 @@ async def _front_end(models_dir: Path, model: ServedModel, expected: bytes, *, n
         environ = os.environ | {
             "ENCODERY_MODELS_DIR": str(models_dir),
             "ENCODERY_LOG_FORMAT": "json",
+            "ENCODERY_TIMEOUT_MS": str(FILLED_MS),
             "PROMETHEUS_MULTIPROC_DIR": folder,
         }
         engine = await asyncio.create_subprocess_exec(

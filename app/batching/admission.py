@@ -17,7 +17,7 @@ from app.errors import OverloadedError
 from app.types import Cost
 
 LEARN_SHARE = 0.05  # of the newest wait in the running ratio: some twenty answers move it
-LEARN_FROM_MS = 50.0  # shorter predicted waits say nothing: they are within the noise of one run
+LEARN_FROM_MS = 50.0  # less work says nothing: its wait is within the noise of one run
 RATIO_MIN, RATIO_MAX = 0.5, 4.0
 
 
@@ -51,12 +51,12 @@ class LocalBoard:
 class Ticket:
     """The place of one admitted request; a context manager that gives it back exactly once."""
 
-    __slots__ = ("_admission", "_ms", "wait_ms")
+    __slots__ = ("_admission", "_ahead_ms", "_ms")
 
-    def __init__(self, admission: "Admission", ms: float, wait_ms: float) -> None:
+    def __init__(self, admission: "Admission", ms: float, ahead_ms: float) -> None:
         self._admission = admission
         self._ms = ms
-        self.wait_ms = wait_ms  # predicted at the door
+        self._ahead_ms = ahead_ms  # the work that stood before it at the door
 
     def reserve(self, tokens: int, cost: Cost) -> None:
         """Replace the estimate by the counted tokens."""
@@ -64,7 +64,7 @@ class Ticket:
 
     def waited(self, queue_ms: float) -> None:
         """Tell how long it really took until the request ran."""
-        self._admission.learn(self.wait_ms, queue_ms)
+        self._admission.learn(self._ahead_ms, queue_ms)
 
     def __enter__(self) -> "Ticket":
         return self
@@ -84,14 +84,14 @@ class Admission:
         self._max_wait_ms = max_wait_ms
         self._board = board or LocalBoard()
         self._own_ms = 0.0
-        self._ratio = 1.0  # of waits that came true to waits that the price of a run predicts
+        self._ratio = 1.0  # of waits that came true to the work that stood before them
 
     def wait_ms(self) -> float:
         """The predicted wait of a request that came now."""
         return self._ratio * self._board.total_ms()
 
-    def check(self) -> float:
-        """The predicted wait, if it is within the limit.
+    def check(self) -> None:
+        """Return if the predicted wait is within the limit.
 
         Raises:
             OverloadedError: it is not.
@@ -103,7 +103,6 @@ class Admission:
                 # By then the wait has fallen to half the limit, so that a repeat is let in and not refused again.
                 retry_after_ms=math.ceil(wait_ms - self._max_wait_ms / 2),
             )
-        return wait_ms
 
     def admit(self, tokens: int, cost: Cost) -> Ticket:
         """Take a request of about `tokens` tokens in.
@@ -111,19 +110,23 @@ class Admission:
         Raises:
             OverloadedError: what is inside already means a longer wait than `max_wait_ms`.
         """
-        wait_ms = self.check()
-        ms = predicted_wait_ms(tokens, cost)
+        self.check()
+        ahead_ms, ms = self._board.total_ms(), predicted_wait_ms(tokens, cost)
         self.add(ms)
-        return Ticket(self, ms, wait_ms)
+        return Ticket(self, ms, ahead_ms)
 
     def add(self, ms: float) -> None:
         """Count work that came in, or, below 0, that has left."""
         self._own_ms += ms
         self._board.write(self._own_ms)
 
-    def learn(self, predicted_ms: float, actual_ms: float) -> None:
-        """Move the ratio towards what was seen."""
-        if predicted_ms < LEARN_FROM_MS:
+    def learn(self, ahead_ms: float, actual_ms: float) -> None:
+        """Move the ratio towards what was seen: `ahead_ms` of work at the door, and the wait behind it.
+
+        The ratio of that moment has no part in it. A wait comes true only later, and corrections of a ratio that was
+        corrected meanwhile would add up: the door would swing between far too much and nothing.
+        """
+        if ahead_ms < LEARN_FROM_MS:
             return
-        seen = min(max(self._ratio * actual_ms / predicted_ms, RATIO_MIN), RATIO_MAX)
+        seen = min(max(actual_ms / ahead_ms, RATIO_MIN), RATIO_MAX)
         self._ratio += LEARN_SHARE * (seen - self._ratio)

@@ -1,3 +1,4 @@
+from collections import deque
 from pathlib import Path
 
 import pytest
@@ -73,7 +74,8 @@ def test_a_request_over_the_predicted_wait_is_refused_with_the_wait() -> None:
 def test_an_empty_house_takes_any_request() -> None:
     admission = Admission(max_wait_ms=1)
 
-    assert admission.admit(10**9, COST).wait_ms == 0
+    admission.admit(10**9, COST)
+
     assert admission.wait_ms() == predicted_wait_ms(10**9, COST)
 
 
@@ -106,7 +108,8 @@ def test_front_ends_count_what_the_others_let_in(tmp_path: Path) -> None:
         there.check()
     with ticket:
         pass
-    assert there.check() == 0
+    assert there.wait_ms() == 0
+    there.check()
 
 
 def test_a_front_end_that_is_started_again_takes_nothing_over(tmp_path: Path) -> None:
@@ -119,14 +122,35 @@ def test_a_front_end_that_is_started_again_takes_nothing_over(tmp_path: Path) ->
 def test_predictions_follow_the_machine(slowness: float) -> None:
     """Where everything takes `slowness` times as long as a run's price says, the predicted wait comes to say so too."""
     admission = Admission(max_wait_ms=1e9)
-    ticket = admission.admit(10_000, COST)
-    truth_ms = slowness * predicted_wait_ms(10_000, COST)
+    admission.admit(10_000, COST)
+    truth_ms = slowness * admission.wait_ms()
 
     for _ in range(200):
-        admission.learn(admission.wait_ms(), truth_ms)
+        admission.learn(predicted_wait_ms(10_000, COST), truth_ms)
 
     assert admission.wait_ms() == pytest.approx(truth_ms, rel=0.02)
-    ticket.__exit__()
+
+
+@given(slowness=st.floats(0.6, 3.5), delay=st.integers(1, 200))
+def test_what_is_learnt_late_is_not_learnt_over_and_over(slowness: float, delay: int) -> None:
+    """Waits come true long after they were predicted; the ratio must not run past the truth meanwhile."""
+    admission = Admission(max_wait_ms=1e9)
+    first = admission.admit(0, COST)
+    admission.admit(10_000, COST)
+    before_ms = admission.wait_ms()
+    inside = deque(admission.admit(0, COST) for _ in range(delay))
+    seen_ms = []
+
+    for _ in range(300):
+        inside.append(admission.admit(0, COST))
+        inside.popleft().waited(slowness * before_ms)
+        seen_ms.append(admission.wait_ms())
+
+    low, high = sorted((before_ms, slowness * before_ms))
+    assert low * 0.999 <= min(seen_ms) <= max(seen_ms) <= high * 1.001
+    assert seen_ms[-1] == pytest.approx(slowness * before_ms, rel=0.02)
+    first.waited(1e9)  # nothing stood before it, so it tells nothing
+    assert admission.wait_ms() == seen_ms[-1]
 
 
 def test_waits_too_short_to_mean_anything_teach_nothing() -> None:
