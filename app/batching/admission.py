@@ -6,7 +6,8 @@ time, first from its number of bytes, after tokenising from its tokens. The coun
 on a `Board` that they share. No clock, no waiting.
 
 The prediction follows from the measured price of a run; how far the machine of this hour is off it – other processes
-want the cores too – is learnt from the waits that come true.
+want the cores too, and lengths take turns – is learnt from the waits that come true. It is one that nine waits of ten
+stay below: who is let in on a mean waits longer than the limit half of the time.
 """
 
 import math
@@ -16,7 +17,8 @@ from app.batching.cost import predicted_wait_ms
 from app.errors import OverloadedError
 from app.types import Cost
 
-LEARN_SHARE = 0.05  # of the newest wait in the running ratio: some twenty answers move it
+QUANTILE = 0.9  # of the waits that come true: the share that is not above the prediction
+LEARN_STEP = 0.02  # each answer moves the logarithm of the ratio up by 0.9 of it, or down by 0.1
 LEARN_FROM_MS = 50.0  # less work says nothing: its wait is within the noise of one run
 RATIO_MIN, RATIO_MAX = 0.5, 4.0
 
@@ -84,7 +86,7 @@ class Admission:
         self._max_wait_ms = max_wait_ms
         self._board = board or LocalBoard()
         self._own_ms = 0.0
-        self._ratio = 1.0  # of waits that came true to the work that stood before them
+        self._ratio = 1.0  # of the waits that came true to the work that stood before them: their 0.9 quantile
 
     def wait_ms(self) -> float:
         """The predicted wait of a request that came now."""
@@ -121,12 +123,13 @@ class Admission:
         self._board.write(self._own_ms)
 
     def learn(self, ahead_ms: float, actual_ms: float) -> None:
-        """Move the ratio towards what was seen: `ahead_ms` of work at the door, and the wait behind it.
+        """Move the ratio towards the quantile of what is seen: `ahead_ms` of work at the door, and the wait behind it.
 
         The ratio of that moment has no part in it. A wait comes true only later, and corrections of a ratio that was
         corrected meanwhile would add up: the door would swing between far too much and nothing.
         """
         if ahead_ms < LEARN_FROM_MS:
             return
-        seen = min(max(actual_ms / ahead_ms, RATIO_MIN), RATIO_MAX)
-        self._ratio += LEARN_SHARE * (seen - self._ratio)
+        is_above = actual_ms > self._ratio * ahead_ms
+        ratio = self._ratio * math.exp(LEARN_STEP * (is_above - (1 - QUANTILE)))  # stochastic quantile descent
+        self._ratio = min(max(ratio, RATIO_MIN), RATIO_MAX)

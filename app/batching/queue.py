@@ -1,9 +1,10 @@
 """Which waiting rows go into the next batch?
 
 The flow whose turn it is decides (app/batching/flows.py) with its row of the oldest deadline; that row's neighbours in
-length join it, whoever sent them, while the padded batch stays within the token budget. So nobody starves, and padding
-stays small: in a closed loop of mixed lengths, first-come batches waste a third to two thirds of their tokens, these
-4 to 6 % (docs/benchmarks.md).
+length join it, whoever sent them, while the padded batch stays within the token budget. Where more rows are near enough
+than fit, the oldest join: else a long queue answers its common lengths newest first and lets the others wait. So nobody
+starves, and padding stays small: in a closed loop of mixed lengths, first-come batches waste a third to two thirds of
+their tokens, these 4 to 6 % (docs/benchmarks.md).
 
 Invariants: a row leaves exactly once, by `take`, `expire` or `discard`; a batch of two or more rows never holds more
 padded tokens than the budget; the row that decides is in the batch.
@@ -19,6 +20,8 @@ from app.batching.flows import Flows
 from app.types import Flow
 
 Payload = TypeVar("Payload")
+
+NEAR_SHARE = 0.5  # of the padding that a row may add: up to there the oldest join first, at some 2 % of padding
 
 
 class Waiting(NamedTuple, Generic[Payload]):  # a tuple: one is made for every text
@@ -78,8 +81,7 @@ class LengthQueue(Generic[Payload]):
         _, _, ticket = head
         seed = bisect_left(self._by_length, (self._rows[ticket].tokens, ticket))
         first, last = self._spread(seed, budget_tokens, max_rows, join_tokens)
-        batch = [self._rows.pop(ticket) for _, ticket in self._by_length[first : last + 1]]
-        del self._by_length[first : last + 1]
+        batch = [self._rows.pop(ticket) for _, ticket in self._oldest(ticket, first, last, join_tokens)]
         self._flows.serve(((row.flow, row.tokens) for row in batch), self._by_flow)
         return batch
 
@@ -122,6 +124,26 @@ class LengthQueue(Generic[Payload]):
                 break
             first, last = (first - 1, last) if below <= above else (first, last + 1)
         return first, last
+
+    def _oldest(self, seed: int, first: int, last: int, join_tokens: float) -> list[Entry]:
+        """Take as many rows out of the order by length as `first` to `last` are, the oldest of those near in length."""
+        lengths, count = self._by_length, last - first + 1
+        longest = lengths[last][0]
+        start = bisect_left(lengths, (min(lengths[first][0], longest - NEAR_SHARE * join_tokens), 0), 0, first + 1)
+        end = bisect_left(lengths, (longest + 1, 0), last)
+        near = lengths[start:end]
+        if len(near) > count:
+            near.sort(key=lambda entry: self._age(entry, seed))
+            lengths[start:end] = sorted(near[count:])
+        else:
+            del lengths[start:end]
+        return near[:count]
+
+    def _age(self, entry: Entry, seed: int) -> tuple[bool, bool, float, int]:
+        """The row that decides, then its flow, then the others; the oldest first, and the longest of one request."""
+        tokens, ticket = entry
+        row = self._rows[ticket]
+        return ticket != seed, row.flow != self._rows[seed].flow, row.deadline_s, -tokens
 
     def _remove(self, tickets: list[int]) -> list[Waiting[Payload]]:
         rows = [self._rows.pop(ticket) for ticket in tickets]

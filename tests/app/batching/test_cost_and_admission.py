@@ -1,3 +1,4 @@
+import random
 from collections import deque
 from pathlib import Path
 
@@ -125,10 +126,10 @@ def test_predictions_follow_the_machine(slowness: float) -> None:
     admission.admit(10_000, COST)
     truth_ms = slowness * admission.wait_ms()
 
-    for _ in range(200):
+    for _ in range(800):
         admission.learn(predicted_wait_ms(10_000, COST), truth_ms)
 
-    assert admission.wait_ms() == pytest.approx(truth_ms, rel=0.02)
+    assert admission.wait_ms() == pytest.approx(truth_ms, rel=0.03)
 
 
 @given(slowness=st.floats(0.6, 3.5), delay=st.integers(1, 200))
@@ -141,16 +142,32 @@ def test_what_is_learnt_late_is_not_learnt_over_and_over(slowness: float, delay:
     inside = deque(admission.admit(0, COST) for _ in range(delay))
     seen_ms = []
 
-    for _ in range(300):
+    for _ in range(800):
         inside.append(admission.admit(0, COST))
         inside.popleft().waited(slowness * before_ms)
         seen_ms.append(admission.wait_ms())
 
     low, high = sorted((before_ms, slowness * before_ms))
-    assert low * 0.999 <= min(seen_ms) <= max(seen_ms) <= high * 1.001
-    assert seen_ms[-1] == pytest.approx(slowness * before_ms, rel=0.02)
+    assert low * 0.98 <= min(seen_ms) <= max(seen_ms) <= high * 1.02
+    assert seen_ms[-1] == pytest.approx(slowness * before_ms, rel=0.03)
     first.waited(1e9)  # nothing stood before it, so it tells nothing
     assert admission.wait_ms() == seen_ms[-1]
+
+
+def test_nine_waits_of_ten_stay_below_the_prediction() -> None:
+    admission = Admission(max_wait_ms=1e9)
+    admission.admit(10_000, COST)
+    before_ms = admission.wait_ms()
+    random_ = random.Random(3)
+    waits_ms = [before_ms * random_.uniform(0.5, 2.5) for _ in range(4000)]
+
+    predicted_ms = []
+    for actual_ms in waits_ms:
+        admission.learn(before_ms, actual_ms)
+        predicted_ms.append(admission.wait_ms())
+
+    settled = list(zip(waits_ms, predicted_ms, strict=True))[1000:]
+    assert 0.87 <= sum(actual <= predicted for actual, predicted in settled) / len(settled) <= 0.93
 
 
 def test_waits_too_short_to_mean_anything_teach_nothing() -> None:

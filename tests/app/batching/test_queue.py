@@ -69,17 +69,21 @@ def test_no_row_adds_more_padding_than_it_may(rows: list[tuple[int, float]], joi
         assert waste <= join_tokens * (len(batch) - 1)
 
 
-@given(rows=lengths_and_deadlines(), budget=st.integers(1, 2000))
-def test_batch_mates_are_neighbours_in_length(rows: list[tuple[int, float]], budget: int) -> None:
-    """No row that stays behind has a length strictly between the shortest and the longest of the batch."""
+@given(rows=lengths_and_deadlines(), budget=st.integers(1, 2000), join_tokens=st.integers(0, 50))
+def test_who_stays_behind_is_younger_or_of_another_length(
+    rows: list[tuple[int, float]], budget: int, join_tokens: int
+) -> None:
+    """No row that stays behind has a length between those of the batch and is older than a mate of the deciding row."""
     queue = filled(rows)
-    waiting = sorted(tokens for tokens, _ in rows)
+    left = dict(enumerate(rows))
 
-    for batch in batches_of(queue, budget, 16):
-        lengths = [row.tokens for row in batch]
-        for tokens in lengths:
-            waiting.remove(tokens)
-        assert not [tokens for tokens in waiting if min(lengths) < tokens < max(lengths)]
+    while batch := queue.take(budget_tokens=budget, max_rows=16, join_tokens=join_tokens):
+        for row in batch:
+            del left[row.payload]
+        shortest, longest = min(row.tokens for row in batch), max(row.tokens for row in batch)
+        youngest_s = max(row.deadline_s for row in batch)
+        between_s = [deadline_s for tokens, deadline_s in left.values() if shortest <= tokens <= longest]
+        assert len(batch) == 1 or all(youngest_s <= deadline_s for deadline_s in between_s)
 
 
 @given(rows=lengths_and_deadlines(), now_s=st.floats(0, 100))
