@@ -15,6 +15,7 @@ from app.types import Cost
 
 OVERHEAD_SHARE = 0.05  # a batch is big enough when the fixed cost of a run is this share of it
 JOIN_SHARE = 0.4  # of a run's overhead: what a row may add in padding (docs/benchmarks.md, adr/0003)
+JOIN_SHARE_OF_STEPS = 0.1  # the same where lengths are rounded up: who shares a step joins for nothing, and suffices
 BUDGET_MIN, BUDGET_MAX = 64, 16_384  # padded tokens
 MAX_ROWS = 256
 
@@ -75,7 +76,8 @@ def budget_tokens(cost: Cost) -> int:
 
 def join_tokens(cost: Cost) -> float:
     """The padding that a row may add to a batch: more than that, and a run that it shares with others is cheaper."""
-    return JOIN_SHARE * cost.overhead_ms / cost.ms_per_token
+    share = JOIN_SHARE if cost.pad_to == 1 else JOIN_SHARE_OF_STEPS
+    return share * cost.overhead_ms / cost.ms_per_token
 
 
 def predicted_wait_ms(tokens: int, cost: Cost) -> float:

@@ -64,13 +64,15 @@ class NoPlanError(Exception):
 
 
 class Attempts:
-    """The candidates that the process died of, in a small file that outlives it."""
+    """The candidates that the process died of, in a small file that outlives it; without a path, only until its end."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None) -> None:
         self._path = path
 
     def deadly(self) -> list[str]:
         """Their names, oldest first: begun, and never ended."""
+        if self._path is None:
+            return []
         try:
             names = json.loads(self._path.read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):  # none yet, or the machine went down while it was written
@@ -92,6 +94,8 @@ class Attempts:
         self._write(others)
 
     def _write(self, names: list[str]) -> None:
+        if self._path is None:
+            return
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._path.write_text(json.dumps(names), encoding="utf-8")
 

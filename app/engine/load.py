@@ -2,7 +2,8 @@
 
 Verified, opened on the device by each plan that it allows there, its golden inputs replayed, and timed – in this order;
 a bundle whose reference plan fails at any step is refused with the rule that it broke. An earlier start's choice is
-taken if it was kept (keep.py): then only its golden inputs are replayed.
+taken if it was kept (keep.py): then only its golden inputs are replayed. On a GPU plans are measured at every start
+(cuda_load.py), and one that is pinned is the reference.
 """
 
 import logging
@@ -21,6 +22,7 @@ from app.engine.agree import Exam
 from app.engine.agree import run_in_batches as run_in_batches
 from app.engine.cpu_choice import OF_THE_PLAN, Choosing, Chosen
 from app.engine.cpu_plans import Plan, Setting, candidates, wanted
+from app.engine.cuda_load import load_on_gpu
 from app.engine.keep import Keeper, about
 from app.engine.session import Device
 from app.types import Cost, Ids, ModelKey, ModelStatus, Runner
@@ -50,14 +52,18 @@ def load_model(
 
     Raises:
         BundleError: any broken rule. DeviceError: the session does not run on `device`, or (PlanError) the pinned plan
-        is not to be had.
+        is not to be had. DeviceLostError: a plan took the GPU with it; a new process leaves that plan out.
     """
     bundle = open_bundle(folder)
     key = ModelKey(bundle.manifest.name, bundle.manifest.version)
     plans = wanted(candidates(bundle, device), setting, str(key))
     rows = golden_rows(bundle)
+    exam = Exam(bundle.manifest, rows, load_golden(bundle).outputs)
+    if device == "cuda" and setting == "auto" and (found := load_on_gpu(bundle, exam, keep_in=keep_in)) is not None:
+        runner, status = found
+        return LoadedModel(runner, runner, status, min(rows, key=len))
     choosing = Choosing(
-        Exam(bundle.manifest, rows, load_golden(bundle).outputs),
+        exam,
         lanes=lanes,
         clock=time.process_time if device == "cpu" else time.perf_counter,
     )

@@ -19,6 +19,7 @@ from pathlib import Path
 from app.bundle.errors import BundleError
 from app.bundle.store import bundle_dir
 from app.engine.core import Core
+from app.engine.cuda_errors import DeviceLostError
 from app.engine.load import LoadedModel, keep_cost, load_model
 from app.engine.server import BEAT_S, EngineServer, listen
 from app.engine.session import Device, DeviceError, choose_device, cores, lanes_for
@@ -61,7 +62,7 @@ def announce(models: list[LoadedModel]) -> None:
 
 
 def main(change: Change | None = None) -> int:
-    """Run until SIGTERM; 78 when a bundle or a setting is refused.
+    """Run until SIGTERM; 78 when a bundle or a setting is refused. Begins anew when a plan takes the GPU with it.
 
     `change` is applied to each model that was loaded: benchmarks plant prices and faults with it.
     """
@@ -73,6 +74,12 @@ def main(change: Change | None = None) -> int:
         models, lanes = load_all(settings, arguments.models, share=arguments.engines)
     except (BundleError, DeviceError) as error:
         return self.refuse(str(error))
+    except DeviceLostError as error:
+        # Nothing in this process reaches the GPU any more. The same one begins anew, with its pipes, and leaves out the
+        # plan that it died of: so there are only as many new beginnings as there are plans.
+        log.warning("%s; the engine begins anew without that plan", error)
+        logging.shutdown()
+        os.execv(sys.executable, sys.orig_argv)
     if change is not None:
         models = [change(model) for model in models]
     faulthandler.enable()  # a supervisor that finds this process hanging asks for its stacks with SIGABRT

@@ -1,5 +1,6 @@
 import random
 from collections import deque
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.batching.admission import LEARN_FROM_MS, Admission
-from app.batching.cost import BUDGET_MAX, BUDGET_MIN, Sample, budget_tokens, fit, predicted_wait_ms, run_ms
+from app.batching.cost import BUDGET_MAX, BUDGET_MIN, Sample, budget_tokens, fit, join_tokens, predicted_wait_ms, run_ms
 from app.errors import OverloadedError
 from app.serving.board import SharedBoard
 from app.types import Cost
@@ -117,6 +118,12 @@ def test_a_front_end_that_is_started_again_takes_nothing_over(tmp_path: Path) ->
     Admission(max_wait_ms=100, board=SharedBoard(tmp_path / "board", 5)).admit(1000, COST)
 
     assert SharedBoard(tmp_path / "board", 5).total_ms() == 0
+
+
+def test_where_lengths_are_rounded_up_a_row_may_add_less() -> None:
+    stepped = replace(COST, pad_to=16)
+
+    assert join_tokens(stepped) == pytest.approx(join_tokens(COST) / 4)
 
 
 @given(slowness=st.floats(0.6, 3.5))
