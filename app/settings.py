@@ -105,7 +105,8 @@ class AdmissionSettings(BaseModel):
         ge=1,
         le=600_000,
         description="Longest predicted wait, one that nine of ten stay below. Over it a request is refused at once "
-        "(429) with the wait in the answer; two seconds let bursts through and refuse what an interactive caller would have given up on.",
+        "(429) with the wait in the answer; two seconds let bursts through and refuse what an interactive caller would "
+        "have given up on.",
     )
 
 
