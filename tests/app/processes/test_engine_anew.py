@@ -29,13 +29,14 @@ sys.exit(engine.main())
 
 
 def test_an_engine_that_loses_its_device_while_loading_begins_anew_and_serves(tmp_path: Path) -> None:
-    script, marker = tmp_path / "planted.py", tmp_path / "lost"
+    script, marker, runtime = tmp_path / "planted.py", tmp_path / "lost", tmp_path / "runtime"
     script.write_text(PLANTED)
+    runtime.mkdir()  # of its own: an engine whose supervisor is gone removes it
     lifeline, held = os.pipe()
     told, notify = os.pipe()
-    environ = {"ENCODERY_MODELS_DIR": str(TINY_MODELS), "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    environ = {"ENCODERY_MODELS_DIR": str(TINY_MODELS), "PROMETHEUS_MULTIPROC_DIR": str(runtime)}
     environ["PYTHONPATH"] = str(ROOT)  # a script finds what lies beside it, and what is installed
-    arguments = ["--lifeline", str(lifeline), "--notify", str(notify), "--runtime", str(tmp_path)]
+    arguments = ["--lifeline", str(lifeline), "--notify", str(notify), "--runtime", str(runtime)]
     engine = subprocess.Popen(
         [sys.executable, str(script), str(marker), *arguments, "--engines", "1", "--number", "0", "tiny-encoder@1"],
         env=os.environ | environ,
