@@ -19,6 +19,7 @@ import orjson
 
 from app.errors import OverloadedError
 from app.telemetry.ids import Trace
+from app.telemetry.stderr import LineWriter
 
 PROBES = frozenset({"/live", "/ready", "/metrics"})  # asked every few seconds: their lines would drown the others
 
@@ -80,12 +81,13 @@ sinks: list[Callable[[RequestRecord], object]] = []
 def configure(log_format: Literal["auto", "json", "text"]) -> None:
     """Send this process's log to standard error. `auto` is text where a person reads along, else JSON."""
     as_text = log_format == "text" or (log_format == "auto" and sys.stderr.isatty())
-    handler = logging.StreamHandler()
+    render = _text_line if as_text else _json_line
+    stream = LineWriter(sys.stderr.fileno(), _text_loss if as_text else _json_loss)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(TextFormatter() if as_text else JsonFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
-    stream, render = sys.stderr, _text_line if as_text else _json_line
     sinks[:] = [lambda record: stream.write(render(record))]
 
 
@@ -129,6 +131,19 @@ def _json_line(record: RequestRecord) -> str:
 
 def _text_line(record: RequestRecord) -> str:
     return f"{datetime.now():%H:%M:%S} {logging.getLevelName(_level(record)):7} {record}\n"
+
+
+def _json_loss(lines: int) -> str:
+    line = _opening(time.time(), logging.WARNING, __name__) | {"message": _loss(lines)}
+    return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE).decode()
+
+
+def _text_loss(lines: int) -> str:
+    return f"{datetime.now():%H:%M:%S} WARNING {_loss(lines)}\n"
+
+
+def _loss(lines: int) -> str:
+    return f"{lines} lines of this log were lost: nobody read standard error"
 
 
 def _opening(unix_s: float, level: int, logger: str) -> dict[str, object]:

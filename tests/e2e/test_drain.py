@@ -52,24 +52,23 @@ def test_every_request_sent_before_the_signal_is_answered(workers: str) -> None:
     ledgers: list[list[Entry]] = [[] for _ in range(CALLERS)]
     stop = threading.Event()
     with running(workers=workers) as service:
-        reader = threading.Thread(target=lambda: [None for _ in service.process.stdout or ()])  # a full pipe stops it
-        reader.start()
+        # Nobody reads its log: a pipe that is full must not stop it either.
         callers = [
             threading.Thread(target=ask_on, args=(service, ledger, stop, number))
             for number, ledger in enumerate(ledgers)
         ]
         for caller in callers:
             caller.start()
-        while min(map(len, ledgers)) < 10:
+        while min(map(len, ledgers)) < 20:
             time.sleep(0)
         signal_s = time.monotonic()
         service.process.terminate()
         code = service.process.wait(40)
         stop.set()
-        for thread in (*callers, reader):
+        for thread in callers:
             thread.join()
 
     before = [entry for ledger in ledgers for entry in ledger if entry.sent_s < signal_s]
     assert code == 0
-    assert len(before) >= 10 * CALLERS
+    assert len(before) >= 20 * CALLERS  # more lines than a pipe holds
     assert {entry.status for entry in before} == {200}

@@ -40,8 +40,8 @@ def lines(
     return capture.readouterr().err
 
 
-def test_json_line_has_every_field_once(capsys: pytest.CaptureFixture[str]) -> None:
-    line = json.loads(lines(RECORD, "json", capsys))
+def test_json_line_has_every_field_once(capfd: pytest.CaptureFixture[str]) -> None:
+    line = json.loads(lines(RECORD, "json", capfd))
 
     del line["time"]
     assert line == {
@@ -60,20 +60,20 @@ def test_json_line_has_every_field_once(capsys: pytest.CaptureFixture[str]) -> N
     }
 
 
-def test_text_line_is_short(capsys: pytest.CaptureFixture[str]) -> None:
-    line = lines(RECORD, "text", capsys)
+def test_text_line_is_short(capfd: pytest.CaptureFixture[str]) -> None:
+    line = lines(RECORD, "text", capfd)
 
     assert line.endswith("INFO    POST /embed 200 1.2 ms  minilm@2  3 texts, 40 tokens\n")
 
 
-def test_auto_is_json_where_nobody_reads_along(capsys: pytest.CaptureFixture[str]) -> None:
-    assert json.loads(lines(RECORD, "auto", capsys))["status"] == 200
+def test_auto_is_json_where_nobody_reads_along(capfd: pytest.CaptureFixture[str]) -> None:
+    assert json.loads(lines(RECORD, "auto", capfd))["status"] == 200
 
 
-def test_fault_is_an_error_with_code_and_types(capsys: pytest.CaptureFixture[str]) -> None:
+def test_fault_is_an_error_with_code_and_types(capfd: pytest.CaptureFixture[str]) -> None:
     fault = replace(RECORD, status=500, error="internal_error", detail="InternalError < ZeroDivisionError")
 
-    line = json.loads(lines(fault, "json", capsys))
+    line = json.loads(lines(fault, "json", capfd))
 
     assert (line["level"], line["error"], line["detail"]) == (
         "error",
@@ -82,24 +82,24 @@ def test_fault_is_an_error_with_code_and_types(capsys: pytest.CaptureFixture[str
     )
 
 
-def test_probes_that_went_well_leave_no_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert lines(replace(RECORD, route="/ready"), "json", capsys) == ""
-    assert lines(replace(RECORD, route="/ready", status=503), "json", capsys) != ""
+def test_probes_that_went_well_leave_no_line(capfd: pytest.CaptureFixture[str]) -> None:
+    assert lines(replace(RECORD, route="/ready"), "json", capfd) == ""
+    assert lines(replace(RECORD, route="/ready", status=503), "json", capfd) != ""
 
 
-def test_requests_refused_under_load_share_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_requests_refused_under_load_share_a_line(capfd: pytest.CaptureFixture[str]) -> None:
     shed = replace(RECORD, status=429, error="overloaded")
     configure("json")
     refused.write()  # what other tests have left
-    capsys.readouterr()
+    capfd.readouterr()
     for _ in range(3):
         write(shed)
-    assert capsys.readouterr().err == ""
+    assert capfd.readouterr().err == ""
 
     refused.write()
     refused.write()
 
-    line = json.loads(capsys.readouterr().err)
+    line = json.loads(capfd.readouterr().err)
     assert line["message"] == "refused 3 requests: the predicted wait was over the limit"
     assert line["level"] == "warning"
 
