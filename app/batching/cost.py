@@ -6,6 +6,7 @@ nine shapes of ten, on every plan (a straight line misses long rows by 25 %; a t
 nothing). Budget, admission limit and predicted wait follow from it, so no constant has to be right for every machine.
 """
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,8 @@ from app.types import Cost
 OVERHEAD_SHARE = 0.05  # a batch is big enough when the fixed cost of a run is this share of it
 JOIN_SHARE = 0.4  # of a run's overhead: what a row may add in padding (docs/benchmarks.md, adr/0003)
 JOIN_SHARE_OF_STEPS = 0.1  # the same where lengths are rounded up: who shares a step joins for nothing, and suffices
+# Rows of a run where every new shape is dear: 16 numbers instead of 256. What is over waits for the next run.
+ROW_STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 BUDGET_MIN, BUDGET_MAX = 64, 16_384  # padded tokens
 MAX_ROWS = 256
 
@@ -59,6 +62,11 @@ def _non_negative(design: np.ndarray, target: np.ndarray) -> list[float]:
 def padded_length(tokens: int, pad_to: int) -> int:
     """The length that a run gives a row of `tokens` tokens: the next multiple of `pad_to`."""
     return -(-tokens // pad_to) * pad_to
+
+
+def worthwhile_rows(rows: int, cost: Cost) -> int:
+    """How many of `rows` rows that are near in length to run at once."""
+    return rows if cost.pad_to == 1 else ROW_STEPS[bisect_right(ROW_STEPS, rows) - 1]
 
 
 def run_ms(cost: Cost, rows: int, length: int) -> float:

@@ -13,7 +13,7 @@ padded tokens than the budget; the row that decides is in the batch.
 import heapq
 import math
 from bisect import bisect_left, insort
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Generic, NamedTuple, TypeVar
 
 from app.batching.flows import Flows
@@ -68,20 +68,29 @@ class LengthQueue(Generic[Payload]):
         self._drop_stale()
         return min(((self._flows.start(flow), *heap[0]) for flow, heap in self._by_flow.items()), default=None)
 
-    def take(self, *, budget_tokens: int, max_rows: int, join_tokens: float = math.inf) -> list[Waiting[Payload]]:
+    def take(
+        self,
+        *,
+        budget_tokens: int,
+        max_rows: int,
+        join_tokens: float = math.inf,
+        count: Callable[[int], int] = lambda rows: rows,
+    ) -> list[Waiting[Payload]]:
         """Remove and return the next batch: the row that decides and its neighbours in length. Empty if none waits.
 
         Args:
             budget_tokens: padded tokens that a batch of several rows may hold.
             max_rows: rows that a batch may hold.
             join_tokens: padding that a row may add by joining; above it, a run of its own is cheaper.
+            count: how many of so many rows to take; at least one.
         """
         if (head := self.head()) is None:
             return []
         _, _, ticket = head
         seed = bisect_left(self._by_length, (self._rows[ticket].tokens, ticket))
         first, last = self._spread(seed, budget_tokens, max_rows, join_tokens)
-        batch = [self._rows.pop(ticket) for _, ticket in self._oldest(ticket, first, last, join_tokens)]
+        rows = count(last - first + 1)
+        batch = [self._rows.pop(ticket) for _, ticket in self._oldest(ticket, first, last, rows, join_tokens)]
         self._flows.serve(((row.flow, row.tokens) for row in batch), self._by_flow)
         return batch
 
@@ -125,9 +134,9 @@ class LengthQueue(Generic[Payload]):
             first, last = (first - 1, last) if below <= above else (first, last + 1)
         return first, last
 
-    def _oldest(self, seed: int, first: int, last: int, join_tokens: float) -> list[Entry]:
-        """Take as many rows out of the order by length as `first` to `last` are, the oldest of those near in length."""
-        lengths, count = self._by_length, last - first + 1
+    def _oldest(self, seed: int, first: int, last: int, count: int, join_tokens: float) -> list[Entry]:
+        """Take `count` rows out of the order by length, the oldest of `first` to `last` and those near in length."""
+        lengths = self._by_length
         longest = lengths[last][0]
         start = bisect_left(lengths, (min(lengths[first][0], longest - NEAR_SHARE * join_tokens), 0), 0, first + 1)
         end = bisect_left(lengths, (longest + 1, 0), last)

@@ -9,7 +9,7 @@ same time runs once; a row that nobody wants any more never runs.
 
 from collections.abc import Mapping
 
-from app.batching.cost import MAX_ROWS, budget_tokens, join_tokens, padded_length
+from app.batching.cost import MAX_ROWS, budget_tokens, join_tokens, padded_length, worthwhile_rows
 from app.batching.flows import Flows
 from app.batching.queue import LengthQueue, Waiting
 from app.engine.cache import RowCache
@@ -80,7 +80,10 @@ class Scheduler:
         cost = self._costs[model]
         share = -(-len(self) // spread)
         taken = self._queues[model].take(
-            budget_tokens=budget_tokens(cost), max_rows=min(MAX_ROWS, share), join_tokens=join_tokens(cost)
+            budget_tokens=budget_tokens(cost),
+            max_rows=min(MAX_ROWS, share),
+            join_tokens=join_tokens(cost),
+            count=lambda rows: worthwhile_rows(rows, cost),
         )
         rows = [waiting.payload for waiting in taken]
         for row in rows:

@@ -11,6 +11,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.processes import heap
 from app.types import ModelKey
 
 ORPHAN_EXIT = 3
@@ -61,6 +62,7 @@ def make_parser(prog: str) -> argparse.ArgumentParser:
 def begin(arguments: argparse.Namespace) -> Child:
     """This process as a child, from here on watching its supervisor."""
     child = Child(arguments.lifeline, arguments.notify, arguments.runtime)
+    heap.keep_small()
     child.watch_supervisor()
     return child
 

@@ -91,14 +91,16 @@ class Service:
         if not self._engine.status().is_ready:
             raise NotReadyError("the engine is starting; retry in a moment", retry_after_ms=1000)
 
-    def gate(self) -> None:
-        """Return if a request that comes now would be let in. Costs a microsecond: ask before anything else.
+    def gate(self, principal: str) -> None:
+        """Return if a request of `principal` that comes now would be let in. Costs microseconds: ask first of all.
+
+        Its priority stands in its body; here it is taken for an interactive one.
 
         Raises:
             OverloadedError: the predicted wait is over the limit.
         """
         try:
-            self._admission.check()
+            self._admission.check(Flow(principal, "interactive"))
         except OverloadedError:
             metrics.child(metrics.shed_total, "predicted_wait").inc()
             raise
@@ -154,7 +156,7 @@ class Service:
 
     def _admit(self, ask: Ask, cost: Cost) -> Ticket:
         try:
-            return self._admission.admit(ask.model.encoder.estimate_tokens(ask.texts), cost)
+            return self._admission.admit(ask.model.encoder.estimate_tokens(ask.texts), cost, ask.flow)
         except OverloadedError:
             metrics.child(metrics.shed_total, "predicted_wait").inc()
             raise

@@ -68,6 +68,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's has the methods and not the base class
         self._peer = _address(transport.get_extra_info("peername"))
         self._own = _address(transport.get_extra_info("sockname"))
+        self.principal = self._peer[0] if self._peer is not None else ""  # as app/api/deps.py names it
         self._server.connections.add(self)  # type: ignore[arg-type]  # uvicorn names its own classes only
 
     def data_received(self, data: bytes) -> None:

@@ -30,13 +30,15 @@ class Rules:
     """What all connections of a process share."""
 
     settings: Settings
-    gate: Callable[[], None]  # raises OverloadedError if what comes now is to be refused
+    gate: Callable[[str], None]  # raises OverloadedError if what this principal sends now is to be refused
     gated: frozenset[bytes]  # targets whose POSTs pass the gate
     clock: Clock
 
 
 class Owner(Protocol):
     """The connection, as its reader needs it."""
+
+    principal: str  # who asks, as far as fairness goes
 
     def take(self, reader: "Reader") -> None:
         """A request is whole: it stands in the reader until the next begins."""
@@ -140,7 +142,7 @@ class Reader:
         waits = self.version == "1.1" and self.named.get(b"expect", b"").lower() == b"100-continue"
         if self.method == "POST" and self.url in rules.gated:
             try:
-                rules.gate()
+                rules.gate(self._owner.principal)
             except OverloadedError as error:
                 self._drops = True
                 # A caller that waits may send its body or not: what comes next could be read in two ways.

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.batching.admission import LEARN_FROM_MS, Admission
+from app.batching.admission import FLOWS_MAX, LEARN_FROM_MS, Admission
 from app.batching.cost import BUDGET_MAX, BUDGET_MIN, Sample, budget_tokens, fit, join_tokens, predicted_wait_ms, run_ms
 from app.errors import OverloadedError
 from app.serving.board import SharedBoard
-from app.types import Cost
+from app.types import Cost, Flow
 
 COST = Cost(overhead_ms=1.0, ms_per_token=0.5, lanes=2)
 
@@ -97,6 +97,52 @@ def test_every_token_that_enters_leaves(requests: list[tuple[int, int]]) -> None
             pass
 
     assert admission.wait_ms() == pytest.approx(0, abs=1e-6)
+
+
+def test_a_greedy_flow_closes_the_door_to_itself_alone() -> None:
+    admission = Admission(max_wait_ms=1000)
+    greedy, polite = Flow("greedy", "interactive"), Flow("polite", "interactive")
+    inside = 0
+    with pytest.raises(OverloadedError):
+        while True:
+            admission.admit(35, COST, greedy)
+            inside += 1
+
+    assert admission.wait_ms(greedy) > 1000
+    assert admission.wait_ms(polite) == pytest.approx(admission.wait_ms(greedy) / inside)
+    admission.admit(35, COST, polite)
+
+
+def test_flows_that_fill_the_house_side_by_side_wait_for_one_another() -> None:
+    admission = Admission(max_wait_ms=1e9)
+    flows = [Flow(str(number), "interactive") for number in range(4)]
+    for _ in range(50):
+        for flow in flows:
+            admission.admit(35, COST, flow)
+
+    newcomer_ms = admission.wait_ms(Flow("new", "interactive"))
+
+    for flow in flows:
+        assert admission.wait_ms(flow) == pytest.approx(predicted_wait_ms(4 * 50 * 35, COST))
+    assert newcomer_ms == pytest.approx(predicted_wait_ms(4 * 35, COST))
+
+
+def test_bulk_waits_for_what_goes_before_it() -> None:
+    admission = Admission(max_wait_ms=1e9)
+    for _ in range(50):
+        admission.admit(35, COST, Flow("one", "interactive"))
+
+    wait_ms = admission.wait_ms(Flow("two", "bulk"))
+
+    assert wait_ms == pytest.approx(predicted_wait_ms(16 * 35, COST))
+
+
+def test_of_very_many_flows_none_is_told_apart() -> None:
+    admission = Admission(max_wait_ms=1e9)
+    for number in range(FLOWS_MAX + 1):
+        admission.admit(35, COST, Flow(str(number), "interactive"))
+
+    assert admission.wait_ms() == pytest.approx(predicted_wait_ms((FLOWS_MAX + 1) * 35, COST))
 
 
 def test_front_ends_count_what_the_others_let_in(tmp_path: Path) -> None:
