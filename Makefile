@@ -67,7 +67,7 @@ bench-peers: $(INSTALLED) ## other servers on this machine, each in an environme
 bench-cuda: $(INSTALLED) ## what the GPU of this machine does; needs the extra `cuda`
 	$(PY) -m benchmarks.cuda $(ARGS)
 
-chaos: $(INSTALLED) ## overload, kills, stops, poisoned texts and memory: about 40 minutes
+chaos: $(INSTALLED) ## overload, kills, stops, poisoned texts, a greedy client and memory: about 45 minutes
 	@$(call build_missing,models)
 	$(PY) -m benchmarks chaos $(ARGS)
 

@@ -2,7 +2,7 @@
 
     python -m benchmarks bench [--plans fp32 int8]       share of the offline ceiling, latency against load
     python -m benchmarks full [--plans …]                lengths by texts a request by format
-    python -m benchmarks chaos [overload kills …]        overload, deaths, poisoned texts, memory
+    python -m benchmarks chaos [overload kills …]        overload, deaths, poisoned texts, a greedy client, memory
     python -m benchmarks peers [--only NAME …]           other servers on the same machine and texts
     python -m benchmarks front-end | engine-python       CPU of a front end, and of the engine besides the model
     python -m benchmarks schedule | start | quality      rules for batches, simulated; start-up; accuracy

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from app.engine.session import PlanError
 from benchmarks import bench, engine_python, front_end, full, quality, schedule, start
-from benchmarks.chaos import kills, memory, overload, poison, terms
+from benchmarks.chaos import fair, kills, memory, overload, poison, terms
 from benchmarks.chaos.common import Options as ChaosOptions
 from benchmarks.peers import measure as peers
 from benchmarks.phases import Say
@@ -87,7 +87,7 @@ def _if_offered(plan: str, measure: Measure) -> Measure:
     return offered
 
 
-CHECKS = ("overload", "kills", "terms", "poison", "memory")
+CHECKS = ("overload", "kills", "terms", "poison", "fair", "memory")
 
 
 def _chaos_arguments(parser: argparse.ArgumentParser) -> None:
@@ -98,6 +98,7 @@ def _chaos_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--terms", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=100, help="batches with a poisoned text")
+    parser.add_argument("--polite-seconds", type=float, default=15.0, help="of each load of the polite client")
     parser.add_argument("--requests", type=int, default=1_000_000, help="of the tiny model, for its memory")
     parser.add_argument("--real-requests", type=int, default=50_000, help="of --model, for its memory")
 
@@ -111,6 +112,7 @@ def _chaos(arguments: Arguments) -> Iterator[Step]:
         "kills": partial(kills.measure, options, arguments.kills),
         "terms": partial(terms.measure, options, arguments.terms),
         "poison": partial(poison.measure, options, arguments.rounds),
+        "fair": partial(fair.measure, options, arguments.polite_seconds),
         "memory": partial(memory.measure, options, arguments.requests, arguments.real_requests),
     }
     for check in CHECKS:
@@ -179,7 +181,7 @@ def _front_end(arguments: Arguments) -> Iterator[Step]:
 COMMANDS = {
     "bench": Command("single texts: share of the ceiling, latency against load", _bench_arguments, _bench),
     "full": Command("lengths by texts a request by format", _full_arguments, _full),
-    "chaos": Command("overload, deaths, poisoned texts, memory", _chaos_arguments, _chaos),
+    "chaos": Command("overload, deaths, poisoned texts, a greedy client, memory", _chaos_arguments, _chaos),
     "peers": Command("other servers on the same machine and texts", _peers_arguments, _peers),
     "schedule": Command("rules for forming batches, simulated", _schedule_arguments, _schedule),
     "engine-python": Command("CPU of the engine besides running the model", _engine_arguments, _engine),

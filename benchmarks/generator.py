@@ -45,6 +45,7 @@ class Job(BaseModel):
 
     host: str = HOST
     port: int
+    source: str | None = None  # the address to ask from: who is asking, to the service; None: as the system chooses
     model: str
     dimensions: int
     texts: list[str]
@@ -217,7 +218,8 @@ def main() -> None:
     allow_connections()
     bounds = Bounds(asking_s=job.limit_s, answer_s=job.answer_s)
     asked = questions(job)
-    load = Load((job.host, job.port), asked, Judge(job.dimensions, job.dialect, job.format), bounds=bounds)
+    judge = Judge(job.dimensions, job.dialect, job.format)
+    load = Load((job.host, job.port), asked, judge, bounds=bounds, source=job.source)
     signal.signal(signal.SIGTERM, lambda *_: load.stop())
     gc.collect()
     gc.freeze()

@@ -56,11 +56,12 @@ class Load:
         judge: Judge,
         *,
         bounds: Bounds,
+        source: str | None = None,
         clock: Clock = time.perf_counter,
     ) -> None:
         self.ledger = Ledger(len(questions))
         self._address, self._questions, self._judge = address, questions, judge
-        self._bounds, self._clock = bounds, clock
+        self._bounds, self._source, self._clock = bounds, source, clock
         self._epoll = select.epoll()  # before any connection: `select` takes descriptors under 1,024 only
         self._connections: dict[int, Connection] = {}
         self._idle: deque[Connection] = deque()
@@ -125,7 +126,7 @@ class Load:
                 self._idle.append(self._connect())
 
     def _connect(self) -> Connection:
-        connection = Connection(*self._address)
+        connection = Connection(*self._address, self._source)
         self._connections[connection.fd] = connection
         self._epoll.register(connection.fd, READ)
         return connection

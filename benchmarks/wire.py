@@ -2,7 +2,8 @@
 
 Requests are whole bytes before the clock starts; a connection is a plain non-blocking socket that holds one request at
 a time, and an answer is cut at its Content-Length. The generator shares the cores with the service: a client library
-would cost more CPU a request than the service's own front end. Only 127.0.0.1 is ever spoken to.
+would cost more CPU a request than the service's own front end. Only 127.0.0.1 is ever spoken to; the service takes
+each address of 127.0.0.0/8 that it is spoken to from for another caller.
 """
 
 import contextlib
@@ -48,15 +49,15 @@ class Connection:
 
     __slots__ = ("_received", "_socket", "asked", "fd", "unsent")
 
-    def __init__(self, host: str, port: int) -> None:
-        """Connect.
+    def __init__(self, host: str, port: int, source: str | None = None) -> None:
+        """Connect, from the address `source` if one is given.
 
         Raises:
-            ValueError: another host. OSError: nobody listens.
+            ValueError: another host. OSError: nobody listens, or `source` is no address of this machine.
         """
         if host != HOST:
             raise ValueError(f"the load generator speaks to {HOST} only, not to {host}")
-        self._socket = socket.create_connection((host, port))
+        self._socket = socket.create_connection((host, port), source_address=(source, 0) if source else None)
         self._socket.setblocking(False)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.fd = self._socket.fileno()

@@ -6,6 +6,9 @@ than fit, the oldest join: else a long queue answers its common lengths newest f
 starves, and padding stays small: in a closed loop of mixed lengths, first-come batches waste a third to two thirds of
 their tokens, these 4 to 6 % (docs/benchmarks.md).
 
+A batch answers nobody before all of it has run. So the rows of a crowd – a flow that could fill many batches with its
+own – do not make the batches of others longer than these others need (docs/adr/0005-fair-flows.md).
+
 Invariants: a row leaves exactly once, by `take`, `expire` or `discard`; a batch of two or more rows never holds more
 padded tokens than the budget; the row that decides is in the batch.
 """
@@ -21,6 +24,7 @@ from app.types import Flow
 
 Payload = TypeVar("Payload")
 
+CROWD_BATCHES = 8  # that a flow could fill: it then finds enough neighbours in length among its own rows
 NEAR_SHARE = 0.5  # of the padding that a row may add: up to there the oldest join first, at some 2 % of padding
 
 
@@ -46,6 +50,7 @@ class LengthQueue(Generic[Payload]):
         self._by_length: list[Entry] = []
         # Heaps of (deadline, ticket); tickets that left are skipped when they surface.
         self._by_flow: dict[Flow, list[tuple[float, int]]] = {}
+        self._tokens: dict[Flow, int] = {}  # that wait
         self._next_ticket = 0
 
     def __len__(self) -> int:
@@ -61,6 +66,7 @@ class LengthQueue(Generic[Payload]):
         if heap is None:
             heap = self._by_flow[row.flow] = []
         heapq.heappush(heap, (row.deadline_s, ticket))
+        self._tokens[row.flow] = self._tokens.get(row.flow, 0) + row.tokens
         return ticket
 
     def head(self) -> Head | None:
@@ -88,9 +94,9 @@ class LengthQueue(Generic[Payload]):
             return []
         _, _, ticket = head
         seed = bisect_left(self._by_length, (self._rows[ticket].tokens, ticket))
-        first, last = self._spread(seed, budget_tokens, max_rows, join_tokens)
+        first, last = self._spread(seed, self._budget(ticket, budget_tokens), max_rows, join_tokens)
         rows = count(last - first + 1)
-        batch = [self._rows.pop(ticket) for _, ticket in self._oldest(ticket, first, last, rows, join_tokens)]
+        batch = [self._leave(ticket) for _, ticket in self._oldest(ticket, first, last, rows, join_tokens)]
         self._flows.serve(((row.flow, row.tokens) for row in batch), self._by_flow)
         return batch
 
@@ -117,6 +123,21 @@ class LengthQueue(Generic[Payload]):
                 empty.append(flow)
         for flow in empty:
             del self._by_flow[flow]
+
+    def _leave(self, ticket: int) -> Waiting[Payload]:
+        row = self._rows.pop(ticket)
+        self._tokens[row.flow] -= row.tokens
+        if not self._tokens[row.flow]:
+            del self._tokens[row.flow]
+        return row
+
+    def _budget(self, ticket: int, budget_tokens: int) -> int:
+        """What a batch of this row may hold: beside a crowd, no more than all that wait and are no crowd."""
+        crowd = CROWD_BATCHES * budget_tokens
+        if self._tokens[self._rows[ticket].flow] > crowd:
+            return budget_tokens
+        few = [tokens for tokens in self._tokens.values() if tokens <= crowd]
+        return budget_tokens if len(few) == len(self._tokens) else min(budget_tokens, sum(few))
 
     def _spread(self, seed: int, budget_tokens: int, max_rows: int, join_tokens: float) -> tuple[int, int]:
         """The run of neighbours around `seed` that is worth running together; the cheapest joins first."""
@@ -155,7 +176,7 @@ class LengthQueue(Generic[Payload]):
         return ticket != seed, row.flow != self._rows[seed].flow, row.deadline_s, -tokens
 
     def _remove(self, tickets: list[int]) -> list[Waiting[Payload]]:
-        rows = [self._rows.pop(ticket) for ticket in tickets]
+        rows = [self._leave(ticket) for ticket in tickets]
         for row, ticket in zip(rows, tickets, strict=True):
             del self._by_length[bisect_left(self._by_length, (row.tokens, ticket))]
         return rows

@@ -2,7 +2,7 @@
 
 from benchmarks.chaos.overload import accepted_share
 from benchmarks.report.lines import origin_line, table, times
-from benchmarks.schema import Control, Kills, LoadFigures, Memory, Overload, Poison, Terms
+from benchmarks.schema import Control, Fair, FairRound, Kills, LoadFigures, Memory, Overload, Poison, Terms
 
 
 def overload(result: Overload, name: str) -> str:
@@ -64,6 +64,42 @@ def poison(result: Poison, name: str) -> str:
     return _page(result, name, lines)
 
 
+def fair(result: Fair, name: str) -> str:
+    """A row for each round, and the medians."""
+    few, many = result.rounds[0].few.greedy_open, result.rounds[0].many.greedy_open
+    head = [
+        *("round", "alone, p50 / p99 ms", f"beside {few} open", f"beside {many:,} open"),
+        *(f"p99: {few} / alone", f"{many:,} / alone", f"{many:,} / {few}"),
+        *(f"the {many:,}: requests/s, p50 s", "not right"),
+    ]
+    rows = [[str(number), *_fair_cells(each)] for number, each in enumerate(result.rounds, 1)]
+    asked, bad = (sum(getattr(load, count) for load in result.loads) for count in ("asked", "not_right"))
+    lines = [
+        f"Median of {len(rows)} rounds: beside {many:,} open requests the p99 of the polite client is "
+        f"**{result.over_idle:.2f} times** its p99 on an idle service, and {result.over_busy:.2f} times that beside "
+        f"{few}. Not answered right, of the requests of both and of the control: {bad} of {asked:,}.",
+        "",
+        f"{result.model}, peak {result.peak_per_s:.0f} requests/s; the polite client asks {result.rate_per_s:.1f}/s, "
+        f"{result.rounds[0].alone.polite.asked} requests a load.",
+        "",
+        *table(head, rows),
+    ]
+    return _page(result, name, lines)
+
+
+def _fair_cells(each: FairRound) -> list[str]:
+    greedy = each.many.greedy
+    got = f"{greedy.requests_per_s:.0f}, {greedy.latency.p50_ms / 1000:.1f}" if greedy and greedy.latency else "–"
+    loads = (each.alone, each.few, each.many)
+    ratios = (each.few.p99_ms / each.alone.p99_ms, each.over_idle, each.over_busy)
+    return [
+        *(times(load.polite.latency) for load in loads),
+        *(f"{ratio:.2f}" for ratio in ratios),
+        got,
+        str(sum(load.not_right for load in loads)),
+    ]
+
+
 def memory(result: Memory, name: str) -> str:
     """A row for each model."""
     rows = [
@@ -83,7 +119,7 @@ def memory(result: Memory, name: str) -> str:
     return _page(result, name, [*table(head, rows), *plot])
 
 
-def _page(result: Overload | Kills | Terms | Poison | Memory, name: str, lines: list[str]) -> str:
+def _page(result: Overload | Kills | Terms | Poison | Fair | Memory, name: str, lines: list[str]) -> str:
     return "\n".join([origin_line(result.origin, name), "", *lines, "", _control(result.control), ""])
 
 

@@ -3,10 +3,12 @@
 from pathlib import Path
 
 from benchmarks.chaos.common import unanswered
+from benchmarks.chaos.fair import RATIO_MAX
 from benchmarks.chaos.memory import GROWTH_MAX
 from benchmarks.chaos.overload import accepted_share
+from benchmarks.generator import LATE_MAX_MS
 from benchmarks.report.parts import Part, read
-from benchmarks.schema import Kills, Memory, Overload, Poison, Terms
+from benchmarks.schema import Fair, Kills, Memory, Overload, Poison, Terms
 
 
 def overload(folder: Path) -> list[Part]:
@@ -59,6 +61,21 @@ def poison(folder: Path) -> list[Part]:
     if result is None:
         return []
     return [Part(f"{result.others_right:,} of {result.others:,}", result.others_right == result.others, "poison")]
+
+
+def fair(folder: Path) -> list[Part]:
+    """What a long queue of another's costs: of the p99 alone, which decides, and of that beside a few requests."""
+    result = read(folder, "fair", Fair)
+    if result is None:
+        return []
+    asked, bad = (sum(getattr(load, name) for load in result.loads) for name in ("asked", "not_right"))
+    late = max(load.polite.late_p99_ms or 0.0 for each in result.rounds for load in (each.alone, each.few, each.many))
+    note = f", generator {late:.0f} ms late" if late > LATE_MAX_MS else ""
+    return [
+        Part(f"{result.over_idle:.2f}×{note}", result.over_idle <= RATIO_MAX and not note, "fair"),
+        Part(f"beside 8 {result.over_busy:.2f}×", True, "fair"),
+        Part(f"{bad} of {asked:,}", bad == 0, "fair"),
+    ]
 
 
 def memory(folder: Path) -> list[Part]:

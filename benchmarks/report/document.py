@@ -16,6 +16,7 @@ from benchmarks.schema import (
     RESULTS,
     Bench,
     EnginePython,
+    Fair,
     FrontEnd,
     Full,
     Kills,
@@ -67,6 +68,8 @@ def _show(result: Result, name: str) -> str:
             return chaos.poison(result, name)
         case Memory():
             return chaos.memory(result, name)
+        case Fair():
+            return chaos.fair(result, name)
         case Start():
             return other.start(result, name)
         case Schedule():

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.report.chaos_parts import kills, memory, overload, poison, terms
+from benchmarks.report.chaos_parts import fair, kills, memory, overload, poison, terms
 from benchmarks.report.lines import table
 from benchmarks.report.other_parts import cuda, front_end
 from benchmarks.report.parts import Part
@@ -89,5 +89,12 @@ ROWS = (
         "compute roof, BERT-base at 128 tokens",
         "≥ 1.8×; ≥ 2×; ≤ 4 %; ≥ 40 %",
         cuda,
+    ),
+    Row(
+        13,
+        "one greedy client, 1,000 requests open: p99 of a polite one at 10 % of capacity, against its p99 alone on an "
+        "idle service; against its p99 beside 8 open (no target); requests of both not answered right",
+        "≤ 2×; –; 0",
+        fair,
     ),
 )

@@ -6,6 +6,9 @@
 from pathlib import Path
 
 from benchmarks.schema.chaos import (
+    Beside,
+    Fair,
+    FairRound,
     Footprint,
     Kill,
     Kills,
@@ -45,6 +48,7 @@ from benchmarks.schema.speed import Bench, Cell, Closed, Direct, Full, Offline, 
 __all__ = [
     "RESULTS",
     "Bench",
+    "Beside",
     "CeilingFigures",
     "Cell",
     "Closed",
@@ -53,6 +57,8 @@ __all__ = [
     "Direct",
     "EnginePython",
     "EnginePythonFigures",
+    "Fair",
+    "FairRound",
     "Figures",
     "Footprint",
     "FrontEnd",
@@ -98,6 +104,7 @@ Result = (
     | Terms
     | Poison
     | Memory
+    | Fair
     | Start
     | Schedule
     | Quality

@@ -3,6 +3,7 @@
 Every file holds the planted fault that its check must catch.
 """
 
+from statistics import median
 from typing import Literal
 
 from pydantic import Field
@@ -117,3 +118,71 @@ class Memory(Chaos):
 
     kind: Literal["memory"] = "memory"
     parts: list[Footprint]
+
+
+class Beside(Figures):
+    """The polite client's load, and what the greedy client got meanwhile."""
+
+    greedy_open: int = Field(description="Requests that the greedy client keeps open; 0: there is none.")
+    polite: LoadFigures
+    greedy: LoadFigures | None
+
+    @property
+    def p99_ms(self) -> float:
+        """The polite client's."""
+        return self.polite.latency.p99_ms if self.polite.latency else float("inf")
+
+    @property
+    def asked(self) -> int:
+        """By both clients."""
+        return self.polite.asked + (self.greedy.asked if self.greedy else 0)
+
+    @property
+    def not_right(self) -> int:
+        """Requests of either client with another end than the right answer."""
+        return self.polite.not_right + (self.greedy.not_right if self.greedy else 0)
+
+
+class FairRound(Figures):
+    """The polite client with three kinds of neighbour, one after the other."""
+
+    alone: Beside
+    few: Beside
+    many: Beside
+
+    @property
+    def over_idle(self) -> float:
+        """p99 beside many, of p99 alone."""
+        return self.many.p99_ms / self.alone.p99_ms
+
+    @property
+    def over_busy(self) -> float:
+        """p99 beside many, of p99 beside few: what the queue adds, and not the engine that is at work."""
+        return self.many.p99_ms / self.few.p99_ms
+
+
+class Fair(Chaos):
+    """results/fair.json: a polite client beside a greedy one."""
+
+    kind: Literal["fair"] = "fair"
+    model: str
+    peak_per_s: float = Field(description="The highest rate of closed loops just before.")
+    rate_per_s: float = Field(description="Of the polite client.")
+    limit_ms: float = Field(description="ENCODERY_ADMISSION__MAX_WAIT_MS: so high that nobody is refused.")
+    rounds: list[FairRound]
+    shared: Beside = Field(description="The control: both clients at one address.")
+
+    @property
+    def over_idle(self) -> float:
+        """The median of the rounds."""
+        return median(each.over_idle for each in self.rounds)
+
+    @property
+    def over_busy(self) -> float:
+        """The median of the rounds."""
+        return median(each.over_busy for each in self.rounds)
+
+    @property
+    def loads(self) -> list[Beside]:
+        """Every load, the control included."""
+        return [load for each in self.rounds for load in (each.alone, each.few, each.many)] + [self.shared]

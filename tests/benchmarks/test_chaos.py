@@ -13,12 +13,14 @@ from app.bundle.store import bundle_dir
 from app.engine.load import load_model
 from app.types import Ids
 from benchmarks.chaos import common, memory, poison
+from benchmarks.chaos.fair import dealt
 from benchmarks.chaos.kills import changes
 from benchmarks.chaos.made import numbered, words_of
 from benchmarks.chaos.overload import TINY
 from benchmarks.chaos.terms import term
 from benchmarks.ledger import Ledger, Outcome
 from benchmarks.schema import Sample
+from benchmarks.texts import Counted
 from tests.benchmarks.results import load
 
 COUNT = 40
@@ -93,6 +95,19 @@ def test_a_stop_is_judged_by_what_had_been_sent_before_it() -> None:
 def test_refusals_under_load_were_not_let_in() -> None:
     assert common.unanswered(load(asked=100, answered=90, shed=10)) == 0
     assert common.unanswered(load(asked=100, answered=90, shed=8, reset=1, lost=1)) == 2
+
+
+def test_texts_are_dealt_so_that_all_hands_have_other_texts_of_like_length() -> None:
+    rng = Random(1)
+    texts = [Counted(f"text {number}", rng.randint(5, 200)) for number in range(1001)]
+
+    hands = dealt(texts, 10)
+
+    dealt_texts = [text for hand in hands for text in hand]
+    assert [len(hand) for hand in hands] == [100] * 10
+    assert len(set(dealt_texts)) == 1000
+    assert max(max(row) - min(row) for row in zip(*[[t.tokens for t in hand] for hand in hands], strict=True)) <= 5
+    assert [text.tokens for text in hands[0]] != sorted(text.tokens for text in hands[0])
 
 
 def test_numbered_texts_are_all_different() -> None:

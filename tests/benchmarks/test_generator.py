@@ -89,6 +89,17 @@ def test_a_load_that_is_stopped_reports_what_it_did() -> None:
     assert result.unsent == 50 - result.answered
 
 
+def test_a_load_comes_from_the_address_of_its_job() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        running = Running(job(listener.getsockname()[1], texts=TEXTS[:1], tokens=None, clients=1, source="127.0.0.2"))
+        caller, (address, _) = listener.accept()
+        caller.close()
+        result = running.result()
+
+    assert address == "127.0.0.2"
+    assert (result.asked, result.reset) == (1, 1)
+
+
 def test_the_ledger_of_a_load_is_kept(tmp_path: Path) -> None:
     with serving(right) as port:
         run(job(port, ledger=tmp_path / "ledger.npz"))

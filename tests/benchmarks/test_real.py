@@ -4,7 +4,7 @@ import orjson
 import pytest
 
 from benchmarks import bench
-from benchmarks.chaos import overload, poison, terms
+from benchmarks.chaos import fair, overload, poison, terms
 from benchmarks.chaos.common import opened, pool_of, serving
 from benchmarks.chaos.overload import FIXED, TINY, fixed_model
 from benchmarks.generator import run
@@ -82,6 +82,18 @@ def test_an_overload_is_measured_to_its_end() -> None:
     for part in found.parts:
         assert part.counts_agree
         assert part.load.asked == part.load.answered + part.load.shed, part.load.errors
+    assert found.control.caught, found.control.found
+
+
+def test_a_polite_client_is_measured_beside_a_greedy_one_and_a_shared_address_is_seen() -> None:
+    found = fair.measure(TINY, 1.0, ["a", "test"], quiet, rounds=1)
+
+    (each,) = found.rounds
+    loads = (each.alone, each.few, each.many, found.shared)
+    assert [load.greedy_open for load in loads] == [0, fair.FEW, fair.MANY, fair.MANY]
+    assert [load.greedy and load.greedy.clients for load in loads] == [None, fair.FEW, fair.MANY, fair.MANY]
+    assert all(load.not_right == 0 for load in loads), [(load.polite.errors, load.greedy) for load in loads]
+    assert len({load.polite.asked for load in loads}) == 1
     assert found.control.caught, found.control.found
 
 

@@ -9,6 +9,9 @@ from benchmarks.cuda.result import CudaResult, Gpu, write_result
 from benchmarks.report.document import fill
 from benchmarks.report.rows import ROWS, rows_table
 from benchmarks.schema import (
+    Beside,
+    Fair,
+    FairRound,
     Footprint,
     FrontEnd,
     FrontEndRound,
@@ -137,6 +140,44 @@ def test_terms_and_poison_count_every_request(tmp_path: Path) -> None:
     assert "3,099 of 3,100 | **missed**" in row(9, [poison(3099)], tmp_path)
 
 
+def beside(greedy_open: int, p99_ms: float, **changes: object) -> Beside:
+    polite = load(mode="poisson", latency=latency(p99_ms / 2, p99_ms), late_p99_ms=1.0)
+    greedy = load(clients=greedy_open, **changes) if greedy_open else None
+    return Beside(greedy_open=greedy_open, polite=polite, greedy=greedy)
+
+
+def fairness(many_ms: list[float], **changes: object) -> Fair:
+    """A polite client with a p99 of 50 ms alone and 80 ms beside 8."""
+    rounds = [FairRound(alone=beside(0, 50.0), few=beside(8, 80.0), many=beside(1000, p99_ms)) for p99_ms in many_ms]
+    shared = beside(1000, 5000.0, **changes)
+    return Fair(
+        origin=ORIGIN,
+        control=CAUGHT,
+        model="m",
+        peak_per_s=200,
+        rate_per_s=20,
+        limit_ms=60_000,
+        rounds=rounds,
+        shared=shared,
+    )
+
+
+def test_fairness_is_the_median_of_its_rounds_against_an_idle_service(tmp_path: Path) -> None:
+    assert "2.00×; beside 8 1.25×; 0 of 1,700 | reached" in row(13, [fairness([300.0, 100.0, 90.0])], tmp_path)
+    assert "2.02×; beside 8 1.26×; 0 of 1,700 | **missed**" in row(13, [fairness([101.0] * 3)], tmp_path)
+    assert "1 of 1,701 | **missed**" in row(13, [fairness([100.0] * 3, asked=101, wrong=1)], tmp_path)
+
+
+def test_a_late_generator_has_not_shown_fairness(tmp_path: Path) -> None:
+    found = fairness([60.0])
+    late = found.rounds[0].many.polite.model_copy(update={"late_p99_ms": 11.0})
+    many = found.rounds[0].many.model_copy(update={"polite": late})
+    rounds = [found.rounds[0].model_copy(update={"many": many})]
+
+    assert "| **missed** |" in row(13, [found.model_copy(update={"rounds": rounds})], tmp_path)
+    assert "1.20×, generator 11 ms late" in row(13, [], tmp_path)
+
+
 def test_memory_misses_when_the_planted_leak_was_not_seen(tmp_path: Path) -> None:
     part = Footprint(
         model="m",
@@ -157,11 +198,16 @@ def test_memory_misses_when_the_planted_leak_was_not_seen(tmp_path: Path) -> Non
 
 
 def test_every_kind_of_result_has_its_page(tmp_path: Path) -> None:
-    results: list[Result] = [bench(), overloaded(), kills(4.0)]
+    results: list[Result] = [bench(), overloaded(), kills(4.0), fairness([90.0, 110.0])]
     for result in results:
         write(result, tmp_path)
 
-    for name, said in (("bench-fp32", "0.909"), ("overload", "fixed, 10×"), ("kills", "1 kills of the engine")):
+    for name, said in (
+        ("bench-fp32", "0.909"),
+        ("overload", "fixed, 10×"),
+        ("kills", "1 kills of the engine"),
+        ("fair", "**2.00 times**"),
+    ):
         page = fill(f"<!-- figures: {name} -->\n<!-- end -->", tmp_path)
         assert said in page
         assert f"benchmarks/results/{name}.json" in page

@@ -11,10 +11,11 @@ from benchmarks.wire import BrokenAnswerError, Connection, Reply, UnaskedAnswerE
 
 
 @contextmanager
-def connected() -> Iterator[tuple[Connection, socket.socket]]:
+def connected(source: str | None = None) -> Iterator[tuple[Connection, socket.socket]]:
     """A connection, and the socket of who answers it."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        connection = Connection(*listener.getsockname())
+        host, port = listener.getsockname()
+        connection = Connection(host, port, source)
         other, _ = listener.accept()
         with other:
             yield connection, other
@@ -32,6 +33,11 @@ def test_a_request_is_what_http_says() -> None:
         b"POST /embed HTTP/1.1\r\nhost: 127.0.0.1\r\naccept: application/octet-stream\r\n"
         b"content-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
     )
+
+
+def test_a_connection_comes_from_the_address_that_it_is_given() -> None:
+    with connected("127.0.0.2") as (_, other):
+        assert other.getpeername()[0] == "127.0.0.2"
 
 
 def test_an_answer_in_pieces_is_put_together() -> None:

@@ -1,10 +1,10 @@
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.batching.flows import Flows
-from app.batching.queue import LengthQueue, Waiting
+from app.batching.queue import CROWD_BATCHES, LengthQueue, Waiting
 from app.types import ANYONE, Flow
 
 Row = Waiting[int]
@@ -139,3 +139,45 @@ def test_a_row_of_any_flow_may_join_as_a_neighbour() -> None:
     batch = queue.take(budget_tokens=1000, max_rows=8)
 
     assert sorted(row.payload for row in batch) == [0, 1, 2, 3]
+
+
+def crowded(rows: int, others: Iterable[str]) -> LengthQueue[str]:
+    """So many rows of one flow wait, and one of each of the others, whose turn it is; all have ten tokens."""
+    queue: LengthQueue[str] = LengthQueue(Flows())
+    for number in range(rows):
+        queue.push(Waiting(10, 1.0 + number, Flow("crowd", "interactive"), "crowd"))
+    for name in others:
+        queue.push(Waiting(10, 0.0, Flow(name, "interactive"), name))
+    return queue
+
+
+def names(batch: list[Waiting[str]]) -> list[str]:
+    return sorted(row.payload for row in batch)
+
+
+def test_a_crowd_does_not_make_the_batch_of_another_longer() -> None:
+    queue = crowded(10 * CROWD_BATCHES + 1, ["polite"])
+
+    assert names(queue.take(budget_tokens=100, max_rows=100)) == ["polite"]
+    assert names(queue.take(budget_tokens=100, max_rows=100)) == ["crowd"] * 10
+
+
+def test_others_share_a_batch_beside_a_crowd_as_ever() -> None:
+    queue = crowded(10 * CROWD_BATCHES + 1, [f"polite {number}" for number in range(25)])
+
+    assert len(queue.take(budget_tokens=100, max_rows=100)) == 10
+
+
+def test_a_flow_that_fills_a_few_batches_is_no_crowd() -> None:
+    queue = crowded(10 * CROWD_BATCHES, ["polite"])
+
+    assert names(queue.take(budget_tokens=100, max_rows=100)) == ["crowd"] * 9 + ["polite"]
+
+
+def test_a_crowd_that_has_gone_is_forgotten() -> None:
+    queue = crowded(10 * CROWD_BATCHES + 1, ["polite", "other"])
+
+    queue.expire(now_s=2.0)  # one row too many of the crowd, and the others
+    queue.push(Waiting(10, 0.0, Flow("polite", "interactive"), "polite"))
+
+    assert names(queue.take(budget_tokens=100, max_rows=100)) == ["crowd"] * 9 + ["polite"]
