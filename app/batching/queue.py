@@ -16,7 +16,7 @@ padded tokens than the budget; the row that decides is in the batch.
 import heapq
 import math
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from app.batching.flows import Flows
@@ -29,7 +29,7 @@ NEAR_SHARE = 0.5  # of the padding that a row may add: up to there the oldest jo
 
 
 class Waiting(NamedTuple, Generic[Payload]):  # a tuple: one is made for every text
-    """One row in the queue: its length, until when it is wanted, whose it is, and what it stands for."""
+    """One row in the queue: its length of 1 or more, until when it is wanted, whose it is, and what it stands for."""
 
     tokens: int
     deadline_s: float
@@ -69,6 +69,14 @@ class LengthQueue(Generic[Payload]):
         self._tokens[row.flow] = self._tokens.get(row.flow, 0) + row.tokens
         return ticket
 
+    def flows(self) -> Iterable[Flow]:
+        """Those that wait; after `head`."""
+        return self._by_flow
+
+    def tokens_of(self, flow: Flow) -> int:
+        """What of a flow waits."""
+        return self._tokens.get(flow, 0)
+
     def head(self) -> Head | None:
         """The row that would decide the next batch, and how urgent it is; None when nothing waits."""
         self._drop_stale()
@@ -81,6 +89,7 @@ class LengthQueue(Generic[Payload]):
         max_rows: int,
         join_tokens: float = math.inf,
         count: Callable[[int], int] = lambda rows: rows,
+        others: Sequence[Flow] = (),
     ) -> list[Waiting[Payload]]:
         """Remove and return the next batch: the row that decides and its neighbours in length. Empty if none waits.
 
@@ -89,6 +98,7 @@ class LengthQueue(Generic[Payload]):
             max_rows: rows that a batch may hold.
             join_tokens: padding that a row may add by joining; above it, a run of its own is cheaper.
             count: how many of so many rows to take; at least one.
+            others: flows that wait for the same engine in other queues.
         """
         if (head := self.head()) is None:
             return []
@@ -97,7 +107,8 @@ class LengthQueue(Generic[Payload]):
         first, last = self._spread(seed, self._budget(ticket, budget_tokens), max_rows, join_tokens)
         rows = count(last - first + 1)
         batch = [self._leave(ticket) for _, ticket in self._oldest(ticket, first, last, rows, join_tokens)]
-        self._flows.serve(((row.flow, row.tokens) for row in batch), self._by_flow)
+        waiting = self._by_flow.keys() | others if others else self._by_flow
+        self._flows.serve(((row.flow, row.tokens) for row in batch), waiting)
         return batch
 
     def expire(self, now_s: float) -> list[Waiting[Payload]]:

@@ -89,16 +89,7 @@ class Core:
 
     def submit(self, jobs: Sequence[Job]) -> None:
         """Take requests in. Each is delivered once, unless it is dropped."""
-        scheduler = self._scheduler
-        with self._work:
-            joined, cached = scheduler.joined, scheduler.cached
-            pushed = sum(scheduler.add(job) for job in jobs)
-            joined, cached = scheduler.joined - joined, scheduler.cached - cached
-            self._work.notify(pushed)
-        if joined or cached:
-            metrics.joined_total.inc(joined)
-            metrics.cached_total.inc(cached)
-        self._hand_over()
+        self._add(jobs, takes_kept=True)
 
     def drop(self, job: Job) -> None:
         """Nobody waits for this job any more: what has not run never will."""
@@ -114,7 +105,8 @@ class Core:
         self._hand_over()
         if is_idle:
             key, model = next(iter(self._models.items()))
-            self.submit([Job(Work(key, [model.probe], now_s + FRESH_S), now_s)])
+            # An output that was kept would prove nothing.
+            self._add([Job(Work(key, [model.probe], now_s + FRESH_S), now_s)], takes_kept=False)
 
     def status(self) -> EngineStatus:
         """Ready while the last forward pass is fresh."""
@@ -131,6 +123,18 @@ class Core:
         """Rows that wait."""
         with self._work:
             return len(self._scheduler)
+
+    def _add(self, jobs: Sequence[Job], *, takes_kept: bool) -> None:
+        scheduler = self._scheduler
+        with self._work:
+            joined, cached = scheduler.joined, scheduler.cached
+            pushed = sum(scheduler.add(job, takes_kept=takes_kept) for job in jobs)
+            joined, cached = scheduler.joined - joined, scheduler.cached - cached
+            self._work.notify(pushed)
+        if joined or cached:
+            metrics.joined_total.inc(joined)
+            metrics.cached_total.inc(cached)
+        self._hand_over()
 
     def _keep_running(self, lane: int) -> None:
         while (batch := self._next(lane)) is not None:

@@ -15,7 +15,7 @@ from app.batching.queue import LengthQueue, Waiting
 from app.engine.cache import RowCache
 from app.engine.jobs import Batch, Job, Place, Ran, Row, RowKey
 from app.errors import DeadlineExceededError, EngineFailedError, ModelNotFoundError
-from app.types import Cost, ModelKey
+from app.types import Cost, ModelKey, Work
 
 
 class Scheduler:
@@ -23,8 +23,8 @@ class Scheduler:
 
     def __init__(self, costs: Mapping[ModelKey, Cost], *, cache_bytes: int = 0) -> None:
         self._costs = dict(costs)
-        flows = Flows()
-        self._queues: dict[ModelKey, LengthQueue[Row]] = {key: LengthQueue(flows) for key in costs}
+        self._flows = Flows()
+        self._queues: dict[ModelKey, LengthQueue[Row]] = {key: LengthQueue(self._flows) for key in costs}
         self._wanted: dict[RowKey, Row] = {}  # what waits or runs
         self._cache = RowCache(cache_bytes)
         self._ended: list[Job] = []
@@ -39,8 +39,8 @@ class Scheduler:
         """Take what was learnt about the price of a run."""
         self._costs[model] = cost
 
-    def add(self, job: Job) -> int:
-        """Take a request in; returns how many rows were put into the queue."""
+    def add(self, job: Job, *, takes_kept: bool = True) -> int:
+        """Take a request in, which may be answered from the cache; returns how many rows were put into the queue."""
         model = job.work.model
         if model not in self._queues:
             self._end(job, ModelNotFoundError(f"this engine does not hold {model}"))
@@ -48,18 +48,19 @@ class Scheduler:
         pushed = 0
         for index, ids in enumerate(job.work.rows):
             key = (model, ids.tobytes())
-            if (kept := self._cache.get(key)) is not None:
+            if takes_kept and (kept := self._cache.get(key)) is not None:
                 self.cached += 1
-                if job.settle(index, kept, 0, started_s=job.arrived_s, run_s=0.0):
+                if job.settle(index, kept, 0, started_s=None, run_s=0.0):
                     self._ended.append(job)
                 continue
             row = self._wanted.get(key)
             if row is None:
-                row = self._wanted[key] = Row(key, ids)
-                row.ticket = self._push(row, job)
+                row = self._wanted[key] = Row(key, ids, job.work)
+                row.ticket = self._push(row)
                 pushed += 1
             else:
                 self.joined += 1
+                self._hurry(row, job.work)
             row.places.append(Place(job, index))
             job.rows.append(row)
         return pushed
@@ -84,6 +85,8 @@ class Scheduler:
             max_rows=min(MAX_ROWS, share),
             join_tokens=join_tokens(cost),
             count=lambda rows: worthwhile_rows(rows, cost),
+            # One that waits for another model wants the same engine.
+            others=[flow for _, key in heads if key != model for flow in self._queues[key].flows()],
         )
         rows = [waiting.payload for waiting in taken]
         for row in rows:
@@ -115,7 +118,8 @@ class Scheduler:
                 for place in [place for place in row.places if place.job.work.deadline_s <= now_s]:
                     self._end(place.job, DeadlineExceededError("the deadline passed while the request waited"))
                 if row.places:  # somebody else wants the same text for longer
-                    row.ticket = self._push(row, row.places[0].job)
+                    row.work = min((place.job.work for place in row.places), key=self._urgency)
+                    row.ticket = self._push(row)
                 else:
                     self._wanted.pop(row.key, None)
 
@@ -139,10 +143,22 @@ class Scheduler:
         ended, self._ended = self._ended, []
         return ended
 
-    def _push(self, row: Row, job: Job) -> int:
-        work = job.work
-        tokens = padded_length(len(row.ids), self._costs[work.model].pad_to)  # what it costs, alone or in a batch
+    def _push(self, row: Row) -> int:
+        work = row.work
+        # What it costs, alone or in a batch; a tokenizer may make nothing of a text.
+        tokens = padded_length(max(len(row.ids), 1), self._costs[work.model].pad_to)
         return self._queues[work.model].push(Waiting(tokens, work.deadline_s, work.flow, row))
+
+    def _hurry(self, row: Row, work: Work) -> None:
+        """Somebody else wants a row that waits: it goes with whichever of them is served first."""
+        if row.ticket is not None and self._urgency(work) < self._urgency(row.work):
+            self._queues[work.model].discard([row.ticket])
+            row.work = work
+            row.ticket = self._push(row)
+
+    def _urgency(self, work: Work) -> tuple[float, int, float]:
+        """The smallest is served first: by its flow's turn, by what that flow has before it, by its deadline."""
+        return self._flows.start(work.flow), self._queues[work.model].tokens_of(work.flow), work.deadline_s
 
     def _end(self, job: Job, error: Exception) -> None:
         if job.outcome is None:

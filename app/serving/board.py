@@ -1,11 +1,15 @@
 """How do several front ends know what all of them have let in?
 
-A small file in the supervisor's folder, mapped by every front end: one number for each, written by its owner alone and
-read by all. A store of eight aligned bytes is never seen half, so nothing needs a lock.
+A small file in the supervisor's folder, mapped by every front end: a row of numbers for each, written by its owner
+alone and read by all. A store of eight aligned bytes is never seen half, so nothing needs a lock.
 """
 
 import mmap
 from pathlib import Path
+
+import numpy as np
+
+from app.batching.admission import PLACES, Places
 
 SLOTS = 64  # as many front ends as the settings allow
 NUMBER_BYTES = 8
@@ -15,17 +19,18 @@ class SharedBoard:
     """`app.batching.admission.Board` over the file at `path`. `slot` is this front end's number, from 0."""
 
     def __init__(self, path: Path, slot: int) -> None:
+        size_bytes = SLOTS * PLACES * NUMBER_BYTES
         with path.open("a+b") as file:
-            file.truncate(SLOTS * NUMBER_BYTES)
-            # As native doubles: a store of one is a single instruction, which `struct` does not promise.
-            self._numbers = memoryview(mmap.mmap(file.fileno(), SLOTS * NUMBER_BYTES)).cast("d")
-        self._slot = slot
-        self.write(0.0)  # what a dead one of this number had let in went with it
+            file.truncate(size_bytes)
+            self._numbers = np.frombuffer(mmap.mmap(file.fileno(), size_bytes), np.float64).reshape(SLOTS, PLACES)
+        self._own = self._numbers[slot]
+        self._own[:] = 0.0  # what a dead one of this number had let in went with it
 
-    def write(self, own_ms: float) -> None:
+    def write(self, place: int, own_ms: float) -> None:
         """See `Board`."""
-        self._numbers[self._slot] = own_ms
+        self._own[place] = own_ms
 
-    def total_ms(self) -> float:
+    def total_ms(self) -> Places:
         """See `Board`."""
-        return sum(self._numbers)
+        total_ms: Places = np.add.reduce(self._numbers, axis=0)
+        return total_ms

@@ -111,11 +111,15 @@ class Service:
         Raises:
             ApiError: refused, failed or expired; the classes of app/errors.py say which.
         """
-        deadline_s = self._clock() + self._timeout(ask.timeout_ms) / 1000
+        timeout_ms = self._timeout(ask.timeout_ms)
+        deadline_s = self._clock() + timeout_ms / 1000
         self._check_count(ask.texts)
         cost = self._cost(ask.model.key)
         try:
-            with self._admit(ask, cost) as ticket, Interruptible(_expired, after_s=deadline_s - self._clock()):
+            with (
+                self._admit(ask, cost, timeout_ms) as ticket,
+                Interruptible(_expired, after_s=deadline_s - self._clock()),
+            ):
                 encodings = await self._tokenise(ask)
                 tokens = self._check_tokens(encodings)
                 ticket.reserve(tokens, cost)
@@ -154,9 +158,10 @@ class Service:
             raise NotReadyError(f"the engine of {key} is starting; retry in a moment", retry_after_ms=1000)
         return cost
 
-    def _admit(self, ask: Ask, cost: Cost) -> Ticket:
+    def _admit(self, ask: Ask, cost: Cost, timeout_ms: float) -> Ticket:
+        tokens = ask.model.encoder.estimate_tokens(ask.texts)
         try:
-            return self._admission.admit(ask.model.encoder.estimate_tokens(ask.texts), cost, ask.flow)
+            return self._admission.admit(tokens, cost, ask.flow, timeout_ms=timeout_ms)
         except OverloadedError:
             metrics.child(metrics.shed_total, "predicted_wait").inc()
             raise

@@ -1,10 +1,11 @@
 import asyncio
+import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import pytest
 
-from app.engine.core import FRESH_S, run
+from app.engine.core import FRESH_S, PROBE_S, Core, run
 from app.engine.cuda_errors import DeviceLostError
 from app.engine.jobs import Row
 from app.engine.local import LocalEngine
@@ -139,6 +140,19 @@ def test_readiness_ends_when_no_forward_pass_is_fresh() -> None:
     asyncio.run(check())
 
 
+def test_a_probe_is_run_though_its_output_is_kept() -> None:
+    now, runner, ended = [100.0], EchoRunner(), threading.Semaphore(0)
+    core = Core([loaded(runner)], lanes=1, deliver=lambda _: ended.release(), cache_bytes=10_000, clock=lambda: now[0])
+    core.start()
+    for _ in range(2):
+        now[0] += PROBE_S + 1
+        core.tick()
+        assert ended.acquire(timeout=10)
+    core.close()
+
+    assert len(runner.batches) == 2
+
+
 def test_a_lost_device_is_nobodys_fault_and_ends_the_thread() -> None:
     """Halving the batch would fail every row of it; the engine process ends instead and is replaced."""
 
@@ -148,7 +162,7 @@ def test_a_lost_device_is_nobodys_fault_and_ends_the_thread() -> None:
             raise DeviceLostError("CUDA failure 700")
 
     runner = LosingRunner()
-    rows = [Row((KEY, row.tobytes()), row) for row in (ids(1), ids(2))]
+    rows = [Row((KEY, row.tobytes()), row, work(1)) for row in (ids(1), ids(2))]
 
     with pytest.raises(DeviceLostError):
         run(runner, rows, time.monotonic)

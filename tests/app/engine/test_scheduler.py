@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -155,6 +156,54 @@ def test_a_greedy_caller_waits_behind_himself() -> None:
         scheduler.settle(ran(batch))
 
     assert 5000 in order
+
+
+def test_a_greedy_caller_of_one_model_waits_behind_himself_at_another_too() -> None:
+    scheduler = Scheduler(COSTS)
+    for number in range(200):
+        scheduler.add(job(ids(*[number] * 60), principal="greedy"))
+    for _ in range(3):  # it has been served for a while, alone
+        batch = scheduler.next_batch(0.0)
+        assert batch is not None
+        scheduler.settle(ran(batch))
+    scheduler.add(job(ids(7), ids(8, 8), model=OTHER, principal="polite", deadline_s=200.0))
+
+    batches = [scheduler.next_batch(0.0) for _ in range(2)]
+
+    assert OTHER in [batch.model for batch in batches if batch is not None]
+
+
+def test_a_text_that_somebody_more_urgent_wants_goes_with_him() -> None:
+    scheduler = Scheduler(COSTS)
+    for number in range(100):
+        scheduler.add(job(ids(*[1] * number, 2), principal="greedy"))
+    batch = scheduler.next_batch(0.0)
+    assert batch is not None
+    scheduler.settle(ran(batch))
+    wanted = ids(*[1] * 99, 2)  # the greedy caller's last
+    assert wanted.tobytes() not in [row.ids.tobytes() for row in batch.rows]
+
+    scheduler.add(job(wanted, principal="polite"))
+    batches = [scheduler.next_batch(0.0) for _ in range(2)]
+
+    assert wanted.tobytes() in [row.ids.tobytes() for batch in batches if batch is not None for row in batch.rows]
+    assert len(scheduler)
+
+
+def test_a_request_waited_until_its_first_text_ran() -> None:
+    scheduler = Scheduler(COSTS, cache_bytes=10_000)
+    scheduler.add(job(ids(1)))
+    run_all(scheduler)
+    scheduler.take_ended()
+    scheduler.add(job(ids(1), ids(2, 2), ids(*[3] * 200)))
+    for started_s in (3.0, 8.0):
+        batch = scheduler.next_batch(0.0)
+        assert batch is not None
+        scheduler.settle(replace(ran(batch), started_s=started_s))
+
+    (ended,) = scheduler.take_ended()
+    assert isinstance(ended.outcome, Answer)
+    assert ended.outcome.timing.queue_s == 3.0
 
 
 def test_outputs_are_kept_up_to_their_limit_and_the_oldest_go_first() -> None:
