@@ -4,7 +4,7 @@ The one place of the service that cuts texts. `error` refuses an over-long text 
 `start` say which side of it is cut away. One text is never read as a pair, and `""` is a text: its special tokens.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 import numpy as np
@@ -32,16 +32,16 @@ class TextEncoder:
             "start": cutting(tokenizer, max_tokens, "start"),
         }
 
-    def encode(self, texts: Sequence[str], truncate: Truncate) -> list[Encoding]:
-        """Each text as token ids, at most `max_tokens` of them.
+    def encode(self, texts: Sequence[str], truncate: Truncate, *, first: int = 0) -> list[Encoding]:
+        """Each text as token ids, at most `max_tokens` of them. `first` is the number of the first text, for errors.
 
         Raises:
             TextTooLongError: `truncate` is "error" and a text (`index`) has more tokens than the model takes.
             InvalidJsonError: a text is not Unicode (it holds half of a surrogate pair).
         """
-        raw = _encode_batch(self._by_mode[truncate], texts)
+        raw = _encode_batch(self._by_mode[truncate], texts, first)
         encodings = [Encoding(np.array(one.ids, np.int32), truncated=bool(one.overflowing)) for one in raw]
-        for index, encoding in enumerate(encodings):
+        for index, encoding in enumerate(encodings, first):
             if encoding.tokens > self.max_tokens:
                 raise TextTooLongError(
                     f"text {index} has {encoding.tokens} tokens; this model takes {self.max_tokens}; "
@@ -61,14 +61,25 @@ def size_bytes(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
-def _encode_batch(tokenizer: Tokenizer, texts: Sequence[str]) -> list[RawEncoding]:
+def parts(texts: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    """The texts in order, cut between two of them where a part would be over `size` bytes."""
+    start, filled = 0, 0
+    for end, text in enumerate(texts):
+        filled += size_bytes(text)
+        if filled > size and end > start:
+            yield texts[start:end]
+            start, filled = end, size_bytes(text)
+    yield texts[start:]
+
+
+def _encode_batch(tokenizer: Tokenizer, texts: Sequence[str], first: int) -> list[RawEncoding]:
     # The fast variant leaves out character offsets, which nobody here reads. Lone surrogates are refused when the
     # body is parsed; this guard is for callers within the program.
     encode: Callable[[list[str]], list[RawEncoding]] = tokenizer.encode_batch_fast
     try:
         return encode(list(texts))
     except TypeError as error:
-        index = next((i for i, text in enumerate(texts) if not _is_unicode(text)), None)
+        index = next((i for i, text in enumerate(texts, first) if not _is_unicode(text)), None)
         if index is None:
             raise
         message = f"text {index} holds half of a surrogate pair, which is no Unicode; send whole characters"

@@ -17,9 +17,9 @@ class CountingEncoder(TextEncoder):
         super().__init__(byte_tokenizer(), max_tokens=16)
         self.calls: list[list[str]] = []
 
-    def encode(self, texts: Sequence[str], truncate: Truncate) -> list[Encoding]:
+    def encode(self, texts: Sequence[str], truncate: Truncate, *, first: int = 0) -> list[Encoding]:
         self.calls.append(list(texts))
-        return super().encode(texts, truncate)
+        return super().encode(texts, truncate, first=first)
 
 
 Asked = Sequence[tuple[TextEncoder, Sequence[str], Truncate]]

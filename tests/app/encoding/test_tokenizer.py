@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.encoding.tokenizer import TextEncoder, Truncate, size_bytes
+from app.encoding.tokenizer import TextEncoder, Truncate, parts, size_bytes
 from app.errors import InvalidJsonError, TextTooLongError
 from tests.stores import MAX_TOKENS, byte_tokenizer
 
@@ -73,3 +73,19 @@ def test_truncated_says_whether_the_text_was_cut(text: str) -> None:
 
 def test_estimate_counts_bytes_and_never_more_than_the_model_reads() -> None:
     assert ENCODER.estimate_tokens(["", "a" * 8, "é" * 4, "a" * 1000]) == 2 + 4 + 4 + MAX_TOKENS
+
+
+@given(texts=st.lists(st.text(max_size=30), min_size=1, max_size=20), size=st.integers(1, 60))
+def test_parts_are_all_texts_in_order_within_the_size_or_alone(texts: list[str], size: int) -> None:
+    found = list(parts(texts, size))
+
+    assert [text for part in found for text in part] == texts
+    for part in found:
+        assert len(part) == 1 or sum(map(size_bytes, part)) <= size
+
+
+def test_errors_name_the_text_by_its_number_in_the_request() -> None:
+    with pytest.raises(TextTooLongError) as caught:
+        ENCODER.encode(["short", "long " * 1000], "error", first=7)
+
+    assert (caught.value.index, caught.value.param) == (8, "texts[8]")
