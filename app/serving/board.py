@@ -11,6 +11,13 @@ SLOTS = 64  # as many front ends as the settings allow
 NUMBER_BYTES = 8
 
 
+def clear(path: Path, slot: int) -> None:
+    """What the dead front end of this number had let in went with it: the others stop counting it."""
+    with path.open("a+b"), path.open("r+b") as file:  # the first makes it, where the dead one had not
+        file.seek(slot * NUMBER_BYTES)
+        file.write(bytes(NUMBER_BYTES))
+
+
 class SharedBoard:
     """`app.batching.admission.Board` over the file at `path`. `slot` is this front end's number, from 0."""
 
@@ -20,7 +27,7 @@ class SharedBoard:
             # As native doubles: a store of one is a single instruction, which `struct` does not promise.
             self._numbers = memoryview(mmap.mmap(file.fileno(), SLOTS * NUMBER_BYTES)).cast("d")
         self._slot = slot
-        self.write(0.0)  # what a dead one of this number had let in went with it
+        self.write(0.0)  # what a dead one of this number had let in went with it, if nobody has cleared it
 
     def write(self, own_ms: float) -> None:
         """See `Board`."""

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from app.batching.admission import FLOWS_MAX, LEARN_FROM_MS, Admission
 from app.batching.cost import BUDGET_MAX, BUDGET_MIN, Sample, budget_tokens, fit, join_tokens, predicted_wait_ms, run_ms
 from app.errors import OverloadedError
-from app.serving.board import SharedBoard
+from app.serving.board import SharedBoard, clear
 from app.types import Cost, Flow
 
 COST = Cost(overhead_ms=1.0, ms_per_token=0.5, lanes=2)
@@ -164,6 +164,22 @@ def test_a_front_end_that_is_started_again_takes_nothing_over(tmp_path: Path) ->
     Admission(max_wait_ms=100, board=SharedBoard(tmp_path / "board", 5)).admit(1000, COST)
 
     assert SharedBoard(tmp_path / "board", 5).total_ms() == 0
+
+
+def test_the_others_stop_counting_what_a_dead_front_end_let_in(tmp_path: Path) -> None:
+    here = Admission(max_wait_ms=100, board=SharedBoard(tmp_path / "board", 0))
+    SharedBoard(tmp_path / "board", 4).write(30.0)
+    SharedBoard(tmp_path / "board", 5).write(1e6)
+
+    clear(tmp_path / "board", 5)
+
+    assert here.wait_ms() == 30.0
+
+
+def test_a_front_end_that_died_before_it_wrote_is_cleared_too(tmp_path: Path) -> None:
+    clear(tmp_path / "board", 5)
+
+    assert SharedBoard(tmp_path / "board", 0).total_ms() == 0
 
 
 def test_where_lengths_are_rounded_up_a_row_may_add_less() -> None:
