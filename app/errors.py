@@ -132,7 +132,9 @@ class InternalError(ApiError):
 
 
 class EngineFailedError(ApiError):
-    """The engine could not run this input, or died twice while it held it."""
+    """The engine could not run this input, or died twice while it held it. One repeat helps if the machine was at
+    fault, and never if the input is: where it fails again, leave out the text at `index`, or the request.
+    """
 
     code, status, type, retryable = "engine_failed", 503, "server_error", True
 

@@ -21,9 +21,10 @@ from app.bundle.open import open_bundle
 from app.bundle.store import bundle_dir, current
 from app.bundle.tokenizer import load_tokenizer
 from app.encoding.tokenizer import TextEncoder
+from app.engine.cores import cores
 from app.engine.cpu_plans import Setting
 from app.engine.load import load_model
-from app.engine.session import Device, choose_device, cores
+from app.engine.session import Device, choose_device
 from app.tasks import embed as task
 from app.types import Ids, Rows, Runner
 from benchmarks.ledger import latency

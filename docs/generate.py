@@ -37,8 +37,9 @@ Every answer that is not a success has this body, on every path and from every c
 - `param` is the field it is about, `index` the offending text, counted from 0. One bad text fails its whole request,
   and no other request.
 - `request_id` is also the header `x-request-id`; the log has more under it. Neither holds any of your text.
-- Repeat a request only if `retryable`. Where the service can tell when, `retry_after_ms` does, and so do the headers
-  `retry-after` (whole seconds) and `retry-after-ms`: always after 429, and after 503 while an engine starts.
+- Repeat a request only if `retryable`: a repeat may then succeed, which is not to say that it will. Where the service
+  can tell when, `retry_after_ms` does, and so do the headers `retry-after` (whole seconds) and `retry-after-ms`: always
+  after 429, and after 503 while an engine starts.
 
 | status | code | retryable | meaning |
 |---|---|---|---|

@@ -38,7 +38,7 @@ class RemoteEngine:
         self._links = [Link(path, self) for path in paths]
         self._pending: dict[int, Pending] = {}
         self._ids = itertools.count(1)
-        self._all_up = asyncio.Event()
+        self._any_up, self._all_up = asyncio.Event(), asyncio.Event()
 
     def start(self) -> None:
         """Begin to keep the connections. Needs a running loop."""
@@ -46,6 +46,10 @@ class RemoteEngine:
             link.start()
 
     async def connected(self) -> None:
+        """Return once an engine has said what it holds: one that does not come up takes no other away."""
+        await self._any_up.wait()
+
+    async def all_connected(self) -> None:
         """Return once every engine has said what it holds."""
         await self._all_up.wait()
 
@@ -89,6 +93,7 @@ class RemoteEngine:
 
     def link_up(self, link: Link) -> None:
         """See `Owner`: what waits for an engine has one."""
+        self._any_up.set()
         if all(each.is_up for each in self._links):
             self._all_up.set()
         for pending in self._pending.values():

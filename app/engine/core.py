@@ -19,11 +19,11 @@ import numpy as np
 
 from app.batching.cost import padded_length
 from app.batching.refine import CostRefiner
+from app.engine.cores import cores
 from app.engine.cuda_errors import DeviceLostError
 from app.engine.jobs import Batch, Job, Ran, Row
 from app.engine.load import LoadedModel
 from app.engine.scheduler import Scheduler
-from app.engine.session import cores
 from app.errors import ApiError, EngineFailedError
 from app.telemetry import metrics
 from app.types import Clock, EngineStatus, ModelKey, Rows, Runner, Work

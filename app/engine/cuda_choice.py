@@ -2,19 +2,18 @@
 
 Candidates are opened one after the other, checked against the bundle's golden outputs, and timed; the fastest that
 agrees serves, the others are closed. One that cannot be opened or disagrees is left out with a line in the log. One
-that takes the device with it ends the process; which it was is written down before, and it is not tried again.
+that takes the device with it ends the process; which it was is written down before (attempts.py), and after two deaths
+it is not tried again.
 """
 
-import json
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 from typing import Protocol
 
+from app.engine.attempts import Attempts
 from app.engine.cuda_errors import DeviceLostError, device_errors, first_line
 from app.types import Clock, Ids, Rows
 
@@ -63,43 +62,6 @@ class NoPlanError(Exception):
     """There is no way to run the model on this device that agrees with its golden outputs."""
 
 
-class Attempts:
-    """The candidates that the process died of, in a small file that outlives it; without a path, only until its end."""
-
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
-
-    def deadly(self) -> list[str]:
-        """Their names, oldest first: begun, and never ended."""
-        if self._path is None:
-            return []
-        try:
-            names = json.loads(self._path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):  # none yet, or the machine went down while it was written
-            return []
-        return [str(name) for name in names] if isinstance(names, list) else []
-
-    @contextmanager
-    def of(self, name: str) -> Iterator[None]:
-        """Written down before; crossed out after, unless the device is lost."""
-        others = self.deadly()
-        self._write([*others, name])
-        try:
-            yield
-        except DeviceLostError:
-            raise
-        except BaseException:
-            self._write(others)
-            raise
-        self._write(others)
-
-    def _write(self, names: list[str]) -> None:
-        if self._path is None:
-            return
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._path.write_text(json.dumps(names), encoding="utf-8")
-
-
 class Choosing:
     """One choice under way.
 
@@ -117,7 +79,7 @@ class Choosing:
     ) -> None:
         self._check, self._batches, self._attempts, self._clock = check, batches, attempts, clock
         self._figures: dict[str, dict[str, float]] = {}
-        self._refused = dict.fromkeys(attempts.deadly(), "an engine died of it")
+        self._refused = dict.fromkeys(attempts.deadly(), "engines died of it")
         self._best: tuple[float, Candidate, DeviceRunner] | None = None
 
     def choose(self, candidates: Sequence[Candidate]) -> Choice:

@@ -6,7 +6,6 @@ runs. If none of them holds, the caller goes on with the reference plan.
 
 import logging
 import time
-from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -16,7 +15,8 @@ from app.bundle.manifest import Precision
 from app.bundle.open import Bundle
 from app.bundle.packed import PACKED_FILE
 from app.engine.agree import Exam
-from app.engine.cuda_choice import Attempts, Choice, NoPlanError
+from app.engine.attempts import Attempts
+from app.engine.cuda_choice import Choice, NoPlanError
 from app.engine.cuda_plans import choose_plan
 from app.engine.measure import SHAPES, TURNS, texts_per_s, time_shapes
 from app.engine.session import Device
@@ -24,21 +24,18 @@ from app.types import ModelKey, ModelStatus, PlanFigures, PlanStatus, Runner
 
 log = logging.getLogger(__name__)
 
-ATTEMPTS_FILE = "cuda-attempts.json"
-
 
 def load_on_gpu(
-    bundle: Bundle, exam: Exam, *, keep_in: Path | None, device: Device = "cuda"
+    bundle: Bundle, exam: Exam, *, attempts: Attempts, device: Device = "cuda"
 ) -> tuple[Runner, ModelStatus] | None:
     """The runner that serves the bundle on this GPU, and what is known of it; None if no plan holds.
 
     Args:
-        keep_in: the folder in which a plan is named before it is tried, so that one that kills the process is not
-            tried again.
+        attempts: where a plan is named before it is tried, so that one that kills engines is not tried for ever.
         device: `cpu` rehearses where there is no GPU.
 
     Raises:
-        DeviceLostError: this process has to end, and the next one leaves the plan out. BundleError: the packed graph is
+        DeviceLostError: this process has to end, and one after it leaves the plan out. BundleError: the packed graph is
         none.
     """
     manifest = bundle.manifest
@@ -52,7 +49,7 @@ def load_on_gpu(
             packed=bundle.read(packed) if packed is not None else None,
             rows=exam.rows,
             expected=exam.expected,
-            attempts=Attempts(keep_in / ATTEMPTS_FILE if keep_in is not None else None),
+            attempts=attempts,
             clock=time.perf_counter,
             device=device,
         )

@@ -17,8 +17,9 @@ from app.bundle.golden import check_golden
 from app.bundle.manifest import Manifest
 from app.bundle.packed import PackedSpec, read_packed, separate_qkv
 from app.bundle.packing import pack
+from app.engine.attempts import Attempts
 from app.engine.cuda_buckets import LONGEST_STEPS, Limits, eager_shape, limits_for
-from app.engine.cuda_choice import Attempts, Candidate, Choice, Choosing, DeviceRunner
+from app.engine.cuda_choice import Candidate, Choice, Choosing, DeviceRunner
 from app.engine.cuda_errors import device_errors
 from app.engine.cuda_kernels import EFFICIENT, FLASH, TRT_FLASH, TRT_FUSED, attention_kernels
 from app.engine.cuda_padded import PaddedRunner

@@ -20,6 +20,7 @@ from app.bundle.open import Bundle, open_bundle
 from app.bundle.tokenizer import cutting, load_tokenizer
 from app.engine.agree import Exam
 from app.engine.agree import run_in_batches as run_in_batches
+from app.engine.attempts import Attempts
 from app.engine.cpu_choice import OF_THE_PLAN, Choosing, Chosen
 from app.engine.cpu_plans import Plan, Setting, candidates, wanted
 from app.engine.cuda_load import load_on_gpu
@@ -42,24 +43,35 @@ class LoadedModel:
 
 
 def load_model(
-    folder: Path, device: Device, *, lanes: int, setting: Setting = "auto", keep_in: Path | None = None
+    folder: Path,
+    device: Device,
+    *,
+    lanes: int,
+    setting: Setting = "auto",
+    keep_in: Path | None = None,
+    attempts: Attempts | None = None,
 ) -> LoadedModel:
     """Open, check, replay and time the bundle in `folder`, for `lanes` runs side by side.
 
     Args:
         setting: a precision to pin its plan.
         keep_in: the folder of kept choices; without it nothing is taken from an earlier start or kept for a later.
+        attempts: which plans engines died of on a GPU, as far as that is kept.
 
     Raises:
         BundleError: any broken rule. DeviceError: the session does not run on `device`, or (PlanError) the pinned plan
-        is not to be had. DeviceLostError: a plan took the GPU with it; a new process leaves that plan out.
+        is not to be had. DeviceLostError: a plan took the GPU with it; a new one leaves out a plan that two died of.
     """
     bundle = open_bundle(folder)
     key = ModelKey(bundle.manifest.name, bundle.manifest.version)
     plans = wanted(candidates(bundle, device), setting, str(key))
     rows = golden_rows(bundle)
     exam = Exam(bundle.manifest, rows, load_golden(bundle).outputs)
-    if device == "cuda" and setting == "auto" and (found := load_on_gpu(bundle, exam, keep_in=keep_in)) is not None:
+    if (
+        device == "cuda"
+        and setting == "auto"
+        and (found := load_on_gpu(bundle, exam, attempts=attempts or Attempts())) is not None
+    ):
         runner, status = found
         return LoadedModel(runner, runner, status, min(rows, key=len))
     choosing = Choosing(

@@ -35,7 +35,8 @@ log = logging.getLogger(__name__)
 
 BEAT_S = 0.25  # front ends know within 2 s that an engine is silent (app/engine/link.py)
 READ_BYTES = 2**18
-BACKLOG_BYTES_MAX = 2**27  # of answers that a front end does not read; beyond, it is taken for dead
+BACKLOG_BYTES_MAX = 2**27  # of answers that wait for a front end; one answer may have more by itself
+STALLED_S = 5.0  # a front end that has taken nothing of more than that for so long is taken for dead
 DRAIN_POLL_S = 0.005
 
 
@@ -56,6 +57,7 @@ class Peer:
         self._socket = sock
         self._sending = threading.Lock()
         self._backlog = bytearray()
+        self._taken_s = time.monotonic()  # when the socket last took something
         self._is_draining = False  # whether a thread writes the backlog
         self.jobs: dict[int, Job] = {}
 
@@ -69,12 +71,13 @@ class Peer:
     def send(self, data: bytes) -> None:
         """Write without ever waiting; what the socket does not take now goes out as soon as it can."""
         with self._sending:
-            self._backlog += data
-            if len(self._backlog) > BACKLOG_BYTES_MAX:
+            if self._is_stalled():
                 log.error("a front end does not read: %d bytes wait for it; it is cut off", len(self._backlog))
                 self._backlog.clear()
                 self.close()
-            elif not self._is_draining and not self._write():
+                return
+            self._backlog += data
+            if not self._is_draining and not self._write():
                 self._is_draining = True
                 threading.Thread(target=self._drain, name="drain", daemon=True).start()
 
@@ -93,11 +96,15 @@ class Peer:
         with self._sending:
             self._socket.close()
 
+    def _is_stalled(self) -> bool:
+        return len(self._backlog) > BACKLOG_BYTES_MAX and time.monotonic() - self._taken_s > STALLED_S
+
     def _write(self) -> bool:
         """Write what the socket takes; true when nothing is left. The caller holds the lock."""
         try:
             while self._backlog:
                 del self._backlog[: self._socket.send(self._backlog, socket.MSG_DONTWAIT)]
+                self._taken_s = time.monotonic()
         except BlockingIOError:
             return False
         except OSError:  # the front end is gone: its reading thread cleans up

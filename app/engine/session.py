@@ -5,12 +5,13 @@ single nodes, is refused. Sources: onnxruntime docs, "CUDA Execution Provider"; 
 """
 
 import importlib.metadata
-import os
 from collections.abc import Mapping
 from typing import Literal
 
 import onnx
 import onnxruntime as ort
+
+from app.engine.cores import cores
 
 Device = Literal["cpu", "cuda"]
 
@@ -67,7 +68,8 @@ def create_session(
     if expected not in ort.get_available_providers():
         raise DeviceError(f"the installed ONNX Runtime has no {expected}")
     options = ort.SessionOptions()
-    options.log_severity_level = 3
+    # Errors come as exceptions; written to standard error as well, they would wait for whoever should read it.
+    options.log_severity_level = 4
     options.enable_mem_pattern = False  # shapes vary from run to run; on a CPU it held 20 MB for nothing
     if device == "cuda":
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
@@ -95,11 +97,6 @@ def lanes_for(device: Device, wanted: int | None, *, share: int = 1) -> int:
     if wanted is not None:
         return wanted
     return 1 if device == "cuda" else max(1, cores() // share) + SPARE_LANES
-
-
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 def _check_installed_once(installed: set[str]) -> None:

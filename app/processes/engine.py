@@ -18,11 +18,13 @@ from pathlib import Path
 
 from app.bundle.errors import BundleError
 from app.bundle.store import bundle_dir
+from app.engine.attempts import Attempts, open_attempts
 from app.engine.core import Core
+from app.engine.cores import cores
 from app.engine.cuda_errors import DeviceLostError
 from app.engine.load import LoadedModel, keep_cost, load_model
 from app.engine.server import BEAT_S, EngineServer, listen
-from app.engine.session import Device, DeviceError, choose_device, cores, lanes_for
+from app.engine.session import Device, DeviceError, choose_device, lanes_for
 from app.processes import child
 from app.settings import Settings, load_settings
 from app.telemetry import metrics
@@ -37,17 +39,27 @@ BROKEN_EXIT = 70  # EX_SOFTWARE of sysexits.h
 DRAIN_S = 8.0  # for what is in the house when told to stop; the supervisor waits a little longer
 
 
-def load_all(settings: Settings, keys: list[ModelKey], *, share: int = 1) -> tuple[list[LoadedModel], int]:
+def load_all(
+    settings: Settings, keys: list[ModelKey], *, share: int = 1, number: int = 0, runtime: Path | None = None
+) -> tuple[list[LoadedModel], int]:
     """Every model of `keys` on the device of the settings, and the number of lanes to run them on.
 
-    `share` is how many engines there are: on a CPU, each counts on its part of the cores.
+    Args:
+        share: how many engines there are: on a CPU, each counts on its part of the cores.
+        number: which of them this is.
+        runtime: a folder that lasts as long as the service, for what cannot be kept longer.
 
     Raises:
         BundleError: a bundle broke a rule. DeviceError: the device asked for is not usable.
     """
     device = choose_device(settings.device)
     lanes = lanes_for(device, settings.lanes, share=share)
-    models = [_load(settings, key, device, min(lanes, cores())) for key in keys]  # a spare lane adds no speed
+    fast_lanes = min(lanes, max(1, cores() // share))  # a spare lane adds no speed
+    folders = [settings.plans, *([runtime] if runtime is not None else [])]
+    models = [
+        _load(settings, key, device, fast_lanes, open_attempts(folders, key, number) if device == "cuda" else None)
+        for key in keys
+    ]
     gc.collect()
     gc.freeze()  # what is loaded stays: later collections need not look at it
     return models, lanes
@@ -71,13 +83,19 @@ def main(change: Change | None = None) -> int:
     settings = load_settings()
     configure(settings.log_format)
     try:
-        models, lanes = load_all(settings, arguments.models, share=arguments.engines)
+        models, lanes = load_all(
+            settings,
+            arguments.models,
+            share=arguments.engines,
+            number=arguments.number,
+            runtime=arguments.runtime,
+        )
     except (BundleError, DeviceError) as error:
         return self.refuse(str(error))
     except DeviceLostError as error:
-        # Nothing in this process reaches the GPU any more. The same one begins anew, with its pipes, and leaves out the
-        # plan that it died of: so there are only as many new beginnings as there are plans.
-        log.warning("%s; the engine begins anew without that plan", error)
+        # Nothing in this process reaches the GPU any more. The same one begins anew, with its pipes, and leaves out a
+        # plan that it died of twice: so there are no more than two new beginnings for each plan.
+        log.warning("%s; the engine begins anew, without a plan that this happened to twice", error)
         logging.shutdown()
         os.execv(sys.executable, sys.orig_argv)
     if change is not None:
@@ -98,10 +116,10 @@ def end_with_thread(failure: threading.ExceptHookArgs) -> None:
     os._exit(BROKEN_EXIT)
 
 
-def _load(settings: Settings, key: ModelKey, device: Device, lanes: int) -> LoadedModel:
+def _load(settings: Settings, key: ModelKey, device: Device, lanes: int, attempts: Attempts | None) -> LoadedModel:
     folder = bundle_dir(settings.store, key.name, key.version)
     try:
-        return load_model(folder, device, lanes=lanes, setting=settings.plan, keep_in=settings.plans)
+        return load_model(folder, device, lanes=lanes, setting=settings.plan, keep_in=settings.plans, attempts=attempts)
     except BundleError as error:
         raise BundleError(error.rule, f"model {key} is refused: {error.reason}") from error
 

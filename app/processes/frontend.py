@@ -93,7 +93,7 @@ async def _serve_alone(
 
 @asynccontextmanager
 async def _connected(self: child.Child, engine: RemoteEngine) -> AsyncIterator[None]:
-    """Serve while this lasts: from the engines' first word to the end of the last request."""
+    """Serve while this lasts: from an engine's first word to the end of the last request."""
     engine.start()
     await engine.connected()
     self.ready()

@@ -8,6 +8,7 @@ SIGTERM or Ctrl-C: front ends finish what they hold, then the engine ends, exit 
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import shutil
@@ -15,14 +16,16 @@ import signal
 import socket
 import tempfile
 from collections.abc import Coroutine
+from functools import partial
 from pathlib import Path
 
 from app.engine.client import RemoteEngine
 from app.processes.banner import banner
-from app.processes.child import engine_socket
+from app.processes.child import board_file, engine_socket
 from app.processes.devices import engine_environments
 from app.processes.process import Process, StartError
 from app.processes.watch import Watch
+from app.serving import board
 from app.settings import Settings
 from app.telemetry.logging import configure
 from app.types import ModelKey
@@ -74,7 +77,7 @@ class Supervisor:
         from app.telemetry import metrics  # see `run`: only now may prometheus_client load
 
         self._metrics = metrics
-        self._settings, self._keys, self._listener = settings, keys, listener
+        self._settings, self._keys, self._listener, self._runtime = settings, keys, listener, runtime
         self._stop = asyncio.Event()
         self._failure: StartError | None = None  # what ended the service, if nobody told it to stop
         lifeline, self._lifeline_held = os.pipe()  # children read the one end; ours closes when we are gone
@@ -99,7 +102,7 @@ class Supervisor:
                 environ=os.environ,
                 lifeline=lifeline,
                 fds=[listener.fileno()],
-                on_death=metrics.forget,
+                on_death=partial(self._front_end_died, number),
             )
             for number in range(settings.workers)
         ]
@@ -136,7 +139,7 @@ class Supervisor:
             raise errors.exceptions[0] from None
         engine = RemoteEngine(self._sockets)
         engine.start()
-        await engine.connected()
+        await engine.all_connected()
         print(banner(self._settings.store, self._listener.getsockname(), engine.status().models), flush=True)
         await engine.close()
 
@@ -170,6 +173,11 @@ class Supervisor:
             for child in self._children:
                 child.kill()
         self._stop.set()
+
+    def _front_end_died(self, number: int, pid: int) -> None:
+        self._metrics.forget(pid)
+        with contextlib.suppress(OSError):  # no room in the folder: its successor tries again
+            board.clear(board_file(self._runtime), number)
 
     def _engine_died(self, pid: int) -> None:
         self._metrics.forget(pid)

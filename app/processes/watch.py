@@ -2,6 +2,8 @@
 
 The supervisor listens to each engine's heartbeats as a front end does. An engine that is silent, whose oldest batch has
 run for far too long, or that has made no forward pass for as long, is ended; its successor runs again what it held.
+What counts is what was watched: nothing before the first look, nor while this process was itself held up, frozen with
+its container or asleep with its machine, is held against an engine.
 """
 
 import asyncio
@@ -15,6 +17,7 @@ from app.engine.link import Link
 
 LOOK_S = 0.5
 SILENT_S = 5.0  # twenty heartbeats; a machine that is merely busy delays them by less
+LATE_S = 2.0  # of a look: nobody watched meanwhile
 STUCK_S = 20.0  # the largest batch that the scheduler forms takes a CPU some two seconds
 
 
@@ -34,15 +37,16 @@ class Watch:
     def __init__(self, engines: Sequence[Watched], paths: Sequence[Path]) -> None:
         self._engines = engines
         self._links = [Link(path, self) for path in paths]
-        self._well_s = [time.monotonic()] * len(paths)  # when each was last ready, or not there
+        self._begin()
 
     async def run(self) -> None:
         """Watch until cancelled."""
         for link in self._links:
             link.start()
+        self._begin()
         try:
             while True:
-                await asyncio.sleep(LOOK_S)
+                await self._sleep()
                 for number, link in enumerate(self._links):
                     if (reason := self._look(number, link)) is not None:
                         await self._engines[number].end_hanging(reason)
@@ -59,6 +63,17 @@ class Watch:
     def link_frame(self, kind: Kind, body: bytes) -> None:
         """See `app.engine.link.Owner`: a supervisor asks nothing, so nothing comes."""
 
+    def _begin(self) -> None:
+        self._since_s = time.monotonic()
+        self._well_s = [self._since_s] * len(self._links)  # when each was last ready, or not there
+
+    async def _sleep(self) -> None:
+        """Until the next look; where it comes late, all begins anew."""
+        asleep_s = time.monotonic()
+        await asyncio.sleep(LOOK_S)
+        if time.monotonic() - asleep_s > LATE_S:
+            self._begin()
+
     def _look(self, number: int, link: Link) -> str | None:
         """Why this engine has to end, if it has to."""
         status, now_s = link.status(), time.monotonic()
@@ -67,9 +82,9 @@ class Watch:
             self._well_s[number] = now_s
         if serving_since_s is None:  # it is being started, which has a limit of its own
             return None
-        if (silent_s := now_s - max(link.heard_s, serving_since_s)) > SILENT_S:
+        if (silent_s := now_s - max(link.heard_s, serving_since_s, self._since_s)) > SILENT_S:
             return f"silent for {silent_s:.1f} s"
-        if status.oldest_batch_s > STUCK_S:
+        if min(status.oldest_batch_s, now_s - self._since_s) > STUCK_S:
             return f"a batch has run for {status.oldest_batch_s:.0f} s"
         if now_s - self._well_s[number] > STUCK_S:
             return f"no forward pass for {now_s - self._well_s[number]:.0f} s"

@@ -12,19 +12,27 @@ import numpy as np
 from app.batching.admission import PLACES, Places
 
 SLOTS = 64  # as many front ends as the settings allow
-NUMBER_BYTES = 8
+ROW_BYTES = 8 * PLACES
+
+
+def clear(path: Path, slot: int) -> None:
+    """What the dead front end of this number had let in went with it: the others stop counting it."""
+    with path.open("a+b"), path.open("r+b") as file:  # the first makes it, where the dead one had not
+        file.seek(slot * ROW_BYTES)
+        file.write(bytes(ROW_BYTES))
 
 
 class SharedBoard:
     """`app.batching.admission.Board` over the file at `path`. `slot` is this front end's number, from 0."""
 
     def __init__(self, path: Path, slot: int) -> None:
-        size_bytes = SLOTS * PLACES * NUMBER_BYTES
         with path.open("a+b") as file:
-            file.truncate(size_bytes)
-            self._numbers = np.frombuffer(mmap.mmap(file.fileno(), size_bytes), np.float64).reshape(SLOTS, PLACES)
+            file.truncate(SLOTS * ROW_BYTES)
+            self._numbers = np.frombuffer(mmap.mmap(file.fileno(), SLOTS * ROW_BYTES), np.float64).reshape(
+                SLOTS, PLACES
+            )
         self._own = self._numbers[slot]
-        self._own[:] = 0.0  # what a dead one of this number had let in went with it
+        self._own[:] = 0.0  # what a dead one of this number had let in, if nobody has cleared it
 
     def write(self, place: int, own_ms: float) -> None:
         """See `Board`."""

@@ -21,7 +21,7 @@ from random import Random
 from tokenizers import Tokenizer
 
 from app.bundle.store import bundle_dir, current
-from app.engine.session import cores
+from app.engine.cores import cores
 from benchmarks.ceiling import Ceiling
 from benchmarks.chaos.common import Options, opened, serving
 from benchmarks.judge import Judge, Question, ask

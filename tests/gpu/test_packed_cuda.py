@@ -11,8 +11,8 @@ from app.bundle.golden import load_golden
 from app.bundle.open import open_bundle
 from app.bundle.packed import PackedSpec, read_packed, separate_qkv
 from app.bundle.scoring import unit
+from app.engine.attempts import Attempts
 from app.engine.cuda_buckets import limits_for
-from app.engine.cuda_choice import Attempts
 from app.engine.cuda_kernels import EFFICIENT, FLASH
 from app.engine.cuda_plans import choose_plan, open_packed
 from app.engine.cuda_session import OrtPackedSession

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.batching.admission import LEARN_FROM_MS, Admission
+from app.batching.admission import LEARN_FROM_MS, PLACES, Admission
 from app.batching.cost import BUDGET_MAX, BUDGET_MIN, Sample, budget_tokens, fit, join_tokens, predicted_wait_ms, run_ms
 from app.errors import OverloadedError
-from app.serving.board import SharedBoard
+from app.serving.board import SharedBoard, clear
 from app.types import Cost, Flow
 
 COST = Cost(overhead_ms=1.0, ms_per_token=0.5, lanes=2)
@@ -188,6 +188,23 @@ def test_a_front_end_that_is_started_again_takes_nothing_over(tmp_path: Path) ->
     Admission(max_wait_ms=100, board=SharedBoard(tmp_path / "board", 5)).admit(1000, COST)
 
     assert not SharedBoard(tmp_path / "board", 5).total_ms().any()
+
+
+def test_the_others_stop_counting_what_a_dead_front_end_let_in(tmp_path: Path) -> None:
+    here, living, dead = (SharedBoard(tmp_path / "board", slot) for slot in (0, 4, 5))
+    living.write(3, 30.0)
+    dead.write(0, 1e6)
+    dead.write(PLACES - 1, 1e6)
+
+    clear(tmp_path / "board", 5)
+
+    assert here.total_ms().sum() == here.total_ms()[3] == 30.0
+
+
+def test_a_front_end_that_died_before_it_wrote_is_cleared_too(tmp_path: Path) -> None:
+    clear(tmp_path / "board", 5)
+
+    assert not SharedBoard(tmp_path / "board", 0).total_ms().any()
 
 
 def test_where_lengths_are_rounded_up_a_row_may_add_less() -> None:

@@ -1,6 +1,7 @@
 """The two ends of the wire together, over a real Unix socket."""
 
 import asyncio
+import select
 import socket
 import tempfile
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.engine import frames
+from app.engine import frames, server
 from app.engine.client import RemoteEngine
 from app.engine.core import Core
 from app.engine.server import EngineServer, listen
@@ -75,6 +76,23 @@ def test_answers_and_status_cross_the_socket() -> None:
             status = engine.status()
             assert (status.is_ready, status.models) == (True, host.core.status().models)
             assert (await engine.submit(work(1, 2, 3))).outputs["out"].tolist() == [[6.0, 3.0]]
+        await host.close()
+
+    run_with_socket(check)
+
+
+def test_an_engine_that_does_not_come_up_takes_no_other_away() -> None:
+    async def check(path: Path) -> None:
+        host = Host(path.with_name("a"), EchoRunner())
+        await host.start()
+        async with remote(host.path, path.with_name("never")) as engine:
+            async with asyncio.timeout(10):
+                await engine.connected()
+
+            assert (await engine.submit(work(4, 5))).outputs["out"].tolist() == [[9.0, 2.0]]
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await engine.all_connected()
         await host.close()
 
     run_with_socket(check)
@@ -179,7 +197,7 @@ def test_work_goes_to_the_engine_with_the_least_before_it() -> None:
         for host in hosts:
             await host.start()
         async with remote(*(host.path for host in hosts)) as engine:
-            await engine.connected()
+            await engine.all_connected()
             await asyncio.gather(*(engine.submit(work(*range(n, n + 8))) for n in range(6)))
 
             assert engine.status().models[0].cost.lanes == 2
@@ -196,7 +214,7 @@ def test_what_a_dead_engine_held_goes_to_another_at_once() -> None:
         await stuck.start()
         await other.start()
         async with remote(stuck.path, other.path) as engine:
-            await engine.connected()
+            await engine.all_connected()
             requests = [asyncio.create_task(engine.submit(work(n, n))) for n in range(6)]
             assert isinstance(stuck.runner, GatedRunner)
             await asyncio.to_thread(stuck.runner.entered.acquire)
@@ -230,14 +248,53 @@ def test_only_the_outputs_that_are_asked_for_cross() -> None:
     run_with_socket(check)
 
 
+class Wide(EchoRunner):
+    """A row of its answers is a MiB."""
+
+    def run(self, rows: Sequence[Ids]) -> Mapping[str, Rows]:
+        return {"out": np.ones((len(rows), 2**18), np.float32)}
+
+
+def test_an_answer_larger_than_the_backlog_may_be_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And so does what is sent while it is under way."""
+    monkeypatch.setattr(server, "BACKLOG_BYTES_MAX", 2**18)
+
+    async def check(path: Path) -> None:
+        host = Host(path, Wide())
+        await host.start()
+        async with remote(path) as engine:
+            requests = [asyncio.create_task(engine.submit(work(number))) for number in range(5)]
+            while not all(request.done() for request in requests):
+                host.server.beat()
+                await asyncio.sleep(0)
+            answers = [await request for request in requests]
+
+        assert all(answer.outputs["out"].shape == (1, 2**18) for answer in answers)
+        await host.close()
+
+    run_with_socket(check)
+
+
+def test_a_front_end_that_never_reads_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "BACKLOG_BYTES_MAX", 2**16)
+    monkeypatch.setattr(server, "STALLED_S", 0.01)
+    deaf, engine_end = socket.socketpair(socket.AF_UNIX)
+    peer = server.Peer(engine_end)
+
+    with deaf, engine_end:
+        for _ in range(1000):
+            peer.send(bytes(2**16))
+            if select.select([engine_end], [], [], 0.005)[0]:
+                break
+
+        assert peer.receive() == b""
+        assert peer.is_idle
+
+
 def test_a_front_end_that_does_not_read_holds_up_nobody() -> None:
     """Its answers wait in the engine; another front end is served meanwhile."""
 
     async def check(path: Path) -> None:
-        class Wide(EchoRunner):
-            def run(self, rows: Sequence[Ids]) -> Mapping[str, Rows]:
-                return {"out": np.ones((len(rows), 2**18), np.float32)}
-
         host = Host(path, Wide())
         await host.start()
         with socket.socket(socket.AF_UNIX) as deaf:

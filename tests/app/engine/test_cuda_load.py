@@ -8,8 +8,9 @@ from app.bundle.golden import load_golden
 from app.bundle.open import open_bundle
 from app.engine import cuda_load
 from app.engine.agree import Exam
+from app.engine.attempts import Attempts
 from app.engine.cuda_choice import NoPlanError
-from app.engine.cuda_load import ATTEMPTS_FILE, load_on_gpu
+from app.engine.cuda_load import load_on_gpu
 from app.engine.load import golden_rows
 from tests.e2e.service import TINY_MODELS
 
@@ -23,9 +24,9 @@ def exam() -> Exam:
 
 def test_the_plan_that_is_fastest_serves_and_says_why(tmp_path: Path) -> None:
     """Rehearsed on the CPU, where padded batches are what there is."""
-    asked = exam()
+    asked, path = exam(), tmp_path / "attempts.json"
 
-    found = load_on_gpu(open_bundle(FOLDER), asked, keep_in=tmp_path, device="cpu")
+    found = load_on_gpu(open_bundle(FOLDER), asked, attempts=Attempts(path), device="cpu")
 
     assert found is not None
     runner, status = found
@@ -36,7 +37,7 @@ def test_the_plan_that_is_fastest_serves_and_says_why(tmp_path: Path) -> None:
     assert status.cost.ms_per_token > 0
     for name, rows_BD in runner.run(asked.rows[:3]).items():
         assert np.abs(rows_BD - asked.expected[name][:3]).max() < 2e-2
-    assert (tmp_path / ATTEMPTS_FILE).read_text() == "[]"  # each was tried, and the process lives
+    assert path.read_text() == "[]"  # each was tried, and the process lives
 
 
 def test_without_any_plan_the_reference_is_left_to_the_caller(
@@ -48,6 +49,6 @@ def test_without_any_plan_the_reference_is_left_to_the_caller(
     monkeypatch.setattr(cuda_load, "choose_plan", none_holds)
 
     with caplog.at_level(logging.WARNING):
-        assert load_on_gpu(open_bundle(FOLDER), exam(), keep_in=None, device="cpu") is None
+        assert load_on_gpu(open_bundle(FOLDER), exam(), attempts=Attempts(), device="cpu") is None
 
     assert "the reference plan is taken" in caplog.text

@@ -1,11 +1,11 @@
-import os
-
+import numpy as np
 import onnxruntime as ort
 import pytest
 
 from app.__main__ import main
 from app.bundle.open import open_bundle
 from app.engine import session
+from app.engine.cores import cores
 from app.engine.load import golden_rows, load_model
 from app.engine.runner import OrtRunner
 from app.engine.session import DeviceError, choose_device, lanes_for
@@ -44,7 +44,7 @@ def test_auto_without_cuda_is_the_cpu() -> None:
 
 
 def test_a_cpu_has_a_lane_for_each_core_and_a_spare_unless_told_otherwise() -> None:
-    assert lanes_for("cpu", None) == len(os.sched_getaffinity(0)) + 1
+    assert lanes_for("cpu", None) == cores() + 1
     assert lanes_for("cpu", 3) == 3
     assert lanes_for("cuda", None) == 1
 
@@ -70,6 +70,19 @@ def test_a_row_alone_is_the_row_in_a_batch() -> None:
     for index, row in enumerate(rows):
         alone = runner.run([row])["sentence_embedding"][0]
         assert alone == pytest.approx(together[index], abs=1e-5)
+
+
+def test_a_run_that_fails_raises_and_writes_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    """A runtime that wrote to a standard error that nobody reads would wait there."""
+    bundle = open_bundle(FOLDER)
+    model = bundle.manifest.model_file("fp32")
+    assert model is not None
+    runner = OrtRunner(bundle.manifest, bundle.read(model), "cpu")
+
+    with pytest.raises(Exception, match="ONNXRuntimeError"):
+        runner.run([np.array([2**30], np.int32)])  # no such token
+
+    assert capfd.readouterr().err == ""
 
 
 def test_verify_replays_every_plan_and_prints_a_line_for_each(capsys: pytest.CaptureFixture[str]) -> None:

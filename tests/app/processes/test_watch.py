@@ -67,3 +67,36 @@ def test_an_engine_that_says_nothing_is_ended(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(watch, "SILENT_S", 0.05)
 
     assert asyncio.run(reason_for(GatedRunner(), is_busy=False, beats=False)).startswith("silent for")
+
+
+def test_what_was_before_the_watch_is_not_held_against_an_engine() -> None:
+    """It has served for a minute, and its first word is still to come."""
+
+    async def check() -> bool:
+        with tempfile.TemporaryDirectory() as folder:
+            seen = Seen()
+            seen.ready_s = time.monotonic() - 60
+            watching = asyncio.create_task(Watch([seen], [Path(folder) / "engine.sock"]).run())
+            await asyncio.sleep(0.1)
+            watching.cancel()
+            return seen.reason.done()
+
+    assert not asyncio.run(check())
+
+
+def test_what_nobody_watched_is_not_held_against_an_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Supervisor and engine are frozen together; whoever thaws first must not take the other for dead."""
+    monkeypatch.setattr(watch, "SILENT_S", 0.4)
+    monkeypatch.setattr(watch, "LATE_S", 0.2)
+
+    async def check() -> bool:
+        with tempfile.TemporaryDirectory() as folder:
+            seen = Seen()
+            watching = asyncio.create_task(Watch([seen], [Path(folder) / "engine.sock"]).run())
+            await asyncio.sleep(0.01)
+            time.sleep(0.6)  # noqa: ASYNC251  # the whole loop stands still
+            await asyncio.sleep(0.02)
+            watching.cancel()
+            return seen.reason.done()
+
+    assert not asyncio.run(check())

@@ -52,7 +52,7 @@ def test_long_texts_are_tokenised_off_the_loop(
     threads: list[int] = []
     encode = TextEncoder.encode
 
-    def watched(self: TextEncoder, texts: Sequence[str], truncate: Truncate) -> list[Encoding]:
+    def watched(self: TextEncoder, texts: Sequence[str], truncate: Truncate, *, first: int = 0) -> list[Encoding]:
         threads.append(threading.get_ident())
         return encode(self, texts, truncate)
 
@@ -67,7 +67,7 @@ def test_deadline_ends_the_wait_for_the_tokeniser(catalog: Catalog, monkeypatch:
     """Megabytes take it seconds; the caller who allowed less is answered all the same."""
     may_end = threading.Event()
 
-    def stuck(self: TextEncoder, texts: Sequence[str], truncate: Truncate) -> list[Encoding]:
+    def stuck(self: TextEncoder, texts: Sequence[str], truncate: Truncate, *, first: int = 0) -> list[Encoding]:
         may_end.wait(20)
         return []
 
