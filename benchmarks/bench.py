@@ -28,6 +28,7 @@ MOST_TEXTS = 64_000  # all that are different and not joined from two
 SWEEP_TEXTS, WARM_TEXTS = 320, 1000
 OPEN_TEXTS, OPEN_MAX_S = 1000, 25.0  # under a thousand, p99 would be a handful of requests
 DIRECT_TEXTS = 1000
+PAUSED_S = 7.0  # of direct calls as far apart as requests are
 DIRECT_SHARES = (0.1,)  # of the open loop: the rates that are compared with direct calls
 
 
@@ -158,11 +159,15 @@ def _mean(before: Direct | None, after: Direct | None) -> Direct | None:
 
 
 def _open(target: Target, texts: Sequence[Counted], share: float, capacity: float, say: Say) -> Open:
-    direct = target.ceiling.direct([text.text for text in texts[:DIRECT_TEXTS]]) if share in DIRECT_SHARES else None
+    direct, paused, called = None, None, ""
+    if share in DIRECT_SHARES:
+        plain, rate = [text.text for text in texts[:DIRECT_TEXTS]], share * capacity
+        direct = target.ceiling.direct(plain)
+        paused = target.ceiling.direct(plain[: int(rate * PAUSED_S)], 1 / rate)
+        called = f"; direct p99 {direct.latency.p99_ms:.1f} ms, after pauses {paused.latency.p99_ms:.1f} ms"
     load, service = target.open(texts, share * capacity)
-    called = f"; direct p99 {direct.latency.p99_ms:.1f} ms" if direct else ""
     say(f"open loop at {share:.0%}, {load.offered_per_s}/s: {line(load)}{called}")
-    return Open(load_share=share, direct=direct, load=load, service=service)
+    return Open(load_share=share, direct=direct, paused=paused, load=load, service=service)
 
 
 def _way(plan: Plan) -> str:

@@ -107,13 +107,13 @@ class Ceiling:
             waste=round(waste(rows, plan), 4),
         )
 
-    def direct(self, texts: Sequence[str]) -> Direct:
-        """How long a caller in this process waits for each text, one after the other."""
+    def direct(self, texts: Sequence[str], pause_s: float = 0.0) -> Direct:
+        """How long a caller in this process waits for each text, one after the other, each after a pause."""
         found = []
         for name, runner in (("lane", self._lane), ("wide", self._wide)):
             if name == "wide" and runner is self._lane:
                 continue
-            figures = latency(np.sort([self._seconds(text, runner) for text in texts]))
+            figures = latency(np.sort([self._seconds(text, runner, pause_s) for text in texts]))
             assert figures is not None
             found.append(Direct.model_validate({"runner": name, "latency": figures}))
         return min(found, key=lambda direct: direct.latency.p50_ms)
@@ -128,7 +128,9 @@ class Ceiling:
             vectors_nD[chosen] = self._run(rows, self._lane)
         return vectors_nD
 
-    def _seconds(self, text: str, runner: Runner) -> float:
+    def _seconds(self, text: str, runner: Runner, pause_s: float) -> float:
+        if pause_s:
+            time.sleep(pause_s)
         started_s = time.perf_counter()
         self._run([self._encoder.encode([text], "end")[0].ids], runner)
         return time.perf_counter() - started_s

@@ -19,10 +19,8 @@ JOIN_SHARE = 0.4  # of a run's overhead: what a row may add in padding (docs/ben
 JOIN_SHARE_OF_STEPS = 0.1  # the same where lengths are rounded up: who shares a step joins for nothing, and suffices
 # Rows of a run where every new shape is dear: 16 numbers instead of 256. What is over waits for the next run.
 ROW_STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
+MAX_ROWS = ROW_STEPS[-1]
 BUDGET_MIN, BUDGET_MAX = 64, 16_384  # padded tokens
-MAX_ROWS = 256
-
-
 FLOOR = 1e-6  # ms: no term is worth less than a nanosecond
 
 

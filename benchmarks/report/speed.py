@@ -156,12 +156,13 @@ def _open(result: Bench) -> list[str]:
                 f"{each.load.offered_per_s or 0:.0f}",
                 all_times,
                 times(each.direct.latency) if each.direct else "",
+                times(each.paused.latency) if each.paused else "",
                 unlike(each.load),
                 f"{each.load.late_p99_ms or 0:.1f}",
             ]
         )
-    head = ["of capacity", "offered, req/s", "p50 / p90 / p99 / p99.9 ms", "direct calls, p50 / p99 ms", "not right"]
-    return table([*head, "generator late at p99, ms"], rows)
+    head = ["of capacity", "offered, req/s", "p50 / p90 / p99 / p99.9 ms", "direct calls, p50 / p99 ms"]
+    return table([*head, "after pauses", "not right", "generator late at p99, ms"], rows)
 
 
 def _sweep(sweep: Sequence[CeilingFigures]) -> list[str]:

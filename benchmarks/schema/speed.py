@@ -51,6 +51,7 @@ class Open(Figures):
 
     load_share: float = Field(description="Rate offered, of the highest that a closed loop reached.")
     direct: Direct | None
+    paused: Direct | None = Field(description="Direct calls with a pause before each, as far apart as requests are.")
     load: LoadFigures
     service: ServiceFigures
 

@@ -76,7 +76,7 @@ def closed(before: float, after: float, *, direct_ms: float | None = None, **cha
 def opened(share: float, p99_ms: float, *, direct_ms: float | None = None, late_ms: float = 1.0) -> Open:
     direct = None if direct_ms is None else Direct(runner="lane", latency=latency(direct_ms, direct_ms))
     figures = load(mode="poisson", offered_per_s=100 * share, latency=latency(p99_ms / 2, p99_ms), late_p99_ms=late_ms)
-    return Open(load_share=share, direct=direct, load=figures, service=service())
+    return Open(load_share=share, direct=direct, paused=direct, load=figures, service=service())
 
 
 def bench(plan: str = "fp32", **changes: object) -> Bench:
