@@ -127,10 +127,13 @@ class Server(uvicorn.Server):
 
 
 def accept_all(listener: socket.socket) -> list[socket.socket]:
-    """Every caller that the kernel holds. The event loop takes one a turn (libuv does), and closing resets the rest."""
+    """Every caller that the kernel holds, as far as there are descriptors: those in the house are answered in any case.
+
+    The event loop takes one a turn (libuv does), and closing resets the rest.
+    """
     callers = []
     listener.setblocking(False)
-    with contextlib.suppress(BlockingIOError):
+    with contextlib.suppress(OSError):  # BlockingIOError: that was the last; EMFILE: no descriptor is left
         while True:
             callers.append(listener.accept()[0])
     return callers

@@ -1,8 +1,9 @@
 """What happens on one connection?
 
 Each request that has come in whole goes to the application, one after the other, and answers leave in the order of the
-requests, refusals among them. `shutdown` and `expire` are for the server (app/processes/server.py): the one when it
-ends, the other every second.
+requests, refusals among them. While the caller leaves answers unread, no other is begun and nothing is read: what a
+connection holds is bounded. `shutdown` and `expire` are for the server (app/processes/server.py): the one when it ends,
+the other every second.
 """
 
 import asyncio
@@ -23,6 +24,7 @@ from app.processes.http import head
 from app.processes.http.exchange import Exchange
 from app.processes.http.reading import Reader, Rules
 from app.processes.http.refusal import Refusal
+from app.processes.http.writing import Writing
 from app.telemetry import metrics
 
 LINGER_S = (
@@ -32,7 +34,6 @@ LINGER_S = (
 # its end not noticed.
 QUEUED_MAX_BYTES = 65_536
 TURN_BYTES = 1024  # of memory for a request, beside its body
-WRITE_S = 30.0  # how long a caller may leave a full send buffer unread
 
 
 class Connection(asyncio.Protocol):
@@ -54,8 +55,7 @@ class Connection(asyncio.Protocol):
         self._reader = Reader(rules, self)
         self._queue: deque[tuple[Callable[[], None], int]] = deque()  # what follows the answer in the making, its bytes
         self._current: Exchange | None = None
-        self._writable: asyncio.Future[None] | None = None
-        self._write_deadline_s = math.inf
+        self._writing = Writing()
         self._queued_bytes = 0
         self._is_paused = False
         self.is_draining = False  # the answer after which nothing is left to say is the last one
@@ -79,9 +79,8 @@ class Connection(asyncio.Protocol):
             self._reader.feed(data)
         except ApiError as error:
             self.refuse(error, stays=False)
-        if self._queued_bytes > QUEUED_MAX_BYTES and not self._is_paused:
-            self._is_paused = True
-            self._transport.pause_reading()
+        if self._queue:  # not sooner: what stands behind a refusal decides whether it is the last answer
+            self._proceed()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The caller went away, or we closed."""
@@ -97,26 +96,24 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The caller reads more slowly than we write."""
-        self._writable = asyncio.get_running_loop().create_future()
-        self._write_deadline_s = self._rules.clock() + WRITE_S
+        self._writing.fill(self._rules.clock(), self._transport.get_write_buffer_size())
+        self._pace()
 
     def resume_writing(self) -> None:
         """It has read."""
-        self._write_deadline_s = math.inf
-        if self._writable is not None and not self._writable.done():
-            self._writable.set_result(None)
-        self._writable = None
+        self._writing.free()
+        self._proceed()
 
     # What the reader calls.
 
     def take(self, reader: Reader) -> None:
-        """Answer this request in its turn."""
+        """Answer this request in its turn, which does not come before all that has arrived is read."""
         exchange = Exchange(self, self._scope(reader), bytes(reader.body), keeps_alive=reader.keeps_alive)
         exchange.scope[ON_GONE] = exchange.on_gone
         self._append(partial(self._begin, exchange), len(reader.body) + TURN_BYTES)
 
     def refuse(self, error: ApiError, *, stays: bool) -> None:
-        """Refuse this request in its turn."""
+        """Refuse this request in its turn; see `take`."""
         refusal = Refusal(self._rules, self._reader)
         if not stays:
             self._reader.enter("ended", math.inf)
@@ -136,7 +133,7 @@ class Connection(asyncio.Protocol):
 
     def may_stay(self, exchange: Exchange) -> bool:
         """Whether the connection outlives this answer."""
-        return exchange.keeps_alive and not (self.is_draining and not self._queue and not self._reader.is_amid)
+        return exchange.keeps_alive and not self._has_said_all()
 
     def write(self, data: bytes) -> None:
         """Send."""
@@ -144,8 +141,7 @@ class Connection(asyncio.Protocol):
 
     async def drain(self) -> None:
         """Return when the send buffer has room."""
-        if self._writable is not None:
-            await asyncio.shield(self._writable)
+        await self._writing.drain()
 
     def answered(self, *, stays: bool) -> None:
         """The answer in the making is whole: begin the next one."""
@@ -170,7 +166,7 @@ class Connection(asyncio.Protocol):
     def expire(self, now_s: float) -> None:
         """End what has taken too long."""
         phase = self._reader.phase
-        if now_s >= self._write_deadline_s:
+        if self._writing.is_left_unread(now_s, self._transport.get_write_buffer_size()):
             self._transport.abort()
         elif now_s < self._reader.deadline_s:
             return
@@ -178,6 +174,7 @@ class Connection(asyncio.Protocol):
             self._reader.enter(phase, self._rules.settings.http.body_timeout_s)  # it is we whom all wait for
         elif self._reader.is_amid:
             self.refuse(RequestTimeoutError("the request took too long to arrive; send it again, faster"), stays=False)
+            self._proceed()
         elif phase == "idle" and not self._transport.get_write_buffer_size():
             self._transport.close()
         else:  # the caller reads no answer, or sends on after the last one: closing would wait for it
@@ -191,19 +188,29 @@ class Connection(asyncio.Protocol):
     def _append(self, turn: Callable[[], None], size_bytes: int) -> None:
         self._queue.append((turn, size_bytes))
         self._queued_bytes += size_bytes
-        if self._current is None:
-            self._proceed()
 
     def _proceed(self) -> None:
-        while self._queue and self._current is None:
+        if self._transport.is_closing():  # what is still in the queue came after the last answer, or nobody is there
+            return
+        while self._queue and self._current is None and not self._writing.is_full:
             turn, size_bytes = self._queue.popleft()
             self._queued_bytes -= size_bytes
             turn()
-        if self._is_paused and self._queued_bytes <= QUEUED_MAX_BYTES:
-            self._is_paused = False
-            self._transport.resume_reading()
+        self._pace()
         if self._is_free() and self._reader.phase == "idle":
             self._reader.enter("idle", self._rules.settings.http.keep_alive_s)
+
+    def _pace(self) -> None:
+        """Read on, or not, as the caller reads."""
+        self._is_paused = self._queued_bytes > QUEUED_MAX_BYTES or self._writing.is_full
+        if self._is_paused:
+            self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()
+
+    def _has_said_all(self) -> bool:
+        """Whether this is the end, and the answer in the making the last."""
+        return self.is_draining and not self._queue and not self._reader.is_amid
 
     def _begin(self, exchange: Exchange) -> None:
         self._current = exchange
@@ -212,7 +219,7 @@ class Connection(asyncio.Protocol):
         task.add_done_callback(self._server.tasks.discard)
 
     def _refuse(self, refusal: Refusal, error: ApiError, *, stays: bool) -> None:
-        stays = stays and not self.is_draining
+        stays = stays and not self._has_said_all()
         self.write(refusal.write(error, self.default_fields, stays=stays))
         if not stays and not self._transport.is_closing():
             self._reader.enter("ended", LINGER_S)

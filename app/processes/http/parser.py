@@ -76,10 +76,11 @@ class Parser:
             except httptools.HttpParserUpgrade as stop:
                 if not self.has_offer:
                     raise
-                head = self._head_without_offer()
-                self._parser = httptools.HttpRequestParser(self._sink)  # the old one may be done with its message
-                self._parser.feed_data(head)
                 rest = rest[stop.args[0] :]
+            # Not above, where `stop` would become the context of what is raised, in place of a callback's exception.
+            head = self._head_without_offer()
+            self._parser = httptools.HttpRequestParser(self._sink)  # the old one may be done with its message
+            self._parser.feed_data(head)
 
     def _head_without_offer(self) -> bytes:
         start = f"{self.method} ".encode() + self._sink.url + f" HTTP/{self.version}\r\n".encode()

@@ -112,6 +112,8 @@ class Reader:
 
     def on_message_begin(self) -> None:
         """See `Sink`."""
+        if self.phase == "ended":  # llhttp knows of `connection: close`, and not that HTTP/1.0 always ends here
+            raise InvalidHttpError("the connection ends with the answer to the request before")
         self._new()
         self._messages += 1
         self._seen_bytes = self._first_bytes = self._chunk_bytes
@@ -144,9 +146,11 @@ class Reader:
             try:
                 rules.gate(self._owner.principal)
             except OverloadedError as error:
-                self._drops = True
                 # A caller that waits may send its body or not: what comes next could be read in two ways.
-                self._owner.refuse(error, stays=self.keeps_alive and not waits)
+                if waits or not self.keeps_alive:
+                    raise
+                self._drops = True
+                self._owner.refuse(error, stays=True)
                 return
         if waits:
             self._owner.invite()

@@ -22,6 +22,7 @@ from app.settings import Settings
 from tests.fakes import FakeEngine
 from tests.stores import outputs_of, write_store
 
+HIGH_WATER_BYTES = 65_536  # of a transport's send buffer; beyond it the transport says that it is full
 HOST = b"host: x\r\n"
 JSON = b"content-type: application/json\r\n"
 
@@ -70,10 +71,6 @@ class Caller:
         """Put `data` on the wire without a turn of the event loop."""
         handle: socket.socket = self._writer.get_extra_info("socket")
         assert os.write(handle.fileno(), data) == len(data)
-
-    def pause(self) -> None:
-        """Read nothing from now on."""
-        self._writer.transport.pause_reading()  # type: ignore[attr-defined]  # the transport reads, too
 
     async def answer(self) -> Answer:
         """The next answer, whole."""
@@ -188,7 +185,22 @@ async def serving(catalog: Catalog, settings: Settings, engine: FakeEngine | Non
         for caller in front_end.callers:
             await caller.close()
         server.force_exit = True  # what is still in the house is no part of the test
+        for connection in front_end.connections:
+            connection.abort()
         await task
+
+
+async def narrow(front_end: FrontEnd) -> tuple[socket.socket, Connection]:
+    """Both ends of a connection for which the kernel keeps next to nothing: what is unread stays with the front end."""
+    caller = socket.socket()
+    caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    caller.connect(front_end.address)
+    caller.setblocking(False)
+    own = caller.getsockname()
+    await front_end.until(lambda: any(each._peer == own for each in front_end.connections))
+    (connection,) = [each for each in front_end.connections if each._peer == own]
+    connection._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    return caller, connection
 
 
 def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -5,6 +5,8 @@ unaccepted, when the signal comes.
 """
 
 import asyncio
+import contextlib
+import resource
 import signal
 import socket
 
@@ -60,6 +62,25 @@ def test_everybody_in_the_backlog_is_accepted_at_once() -> None:
     assert [each.getpeername() for each in accepted] == [each.getsockname() for each in callers]
     for each in (*callers, *accepted):
         each.close()
+
+
+def test_callers_that_there_are_descriptors_for_are_accepted() -> None:
+    """The end goes on: those in the house are still answered."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.create_server(("127.0.0.1", 0)) as listener, contextlib.ExitStack() as callers:
+        for _ in range(3):
+            callers.enter_context(socket.create_connection(listener.getsockname()))
+        free = listener.dup()
+        limit = free.fileno() + 1  # the lowest that is free, and none after it
+        free.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+        try:
+            accepted = accept_all(listener)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    assert len(accepted) == 1
+    accepted[0].close()
 
 
 def test_requests_that_nobody_has_read_yet_are_answered(catalog: Catalog) -> None:

@@ -12,7 +12,7 @@ from app.serving.catalog import Catalog
 from app.settings import AdmissionSettings, Settings
 from app.telemetry import metrics
 from app.types import Cost
-from tests.app.processes.front_end import FrontEnd, get, head, id_of, ids, post, run, serving
+from tests.app.processes.front_end import HIGH_WATER_BYTES, FrontEnd, get, head, id_of, ids, narrow, post, run, serving
 from tests.fakes import FakeEngine, Forever
 from tests.stores import outputs_of
 
@@ -78,6 +78,68 @@ def test_caller_that_waits_to_be_invited_is_refused_and_its_connection_closed(ca
             (answer,) = await front_end.send(head(LENGTH, b"expect: 100-continue\r\n"))
 
             assert (answer.status, answer.fields["connection"]) == (429, "close")
+
+    run(check)
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [post(BODY, b"expect: 100-continue\r\n"), post(BODY).replace(b"HTTP/1.1", b"HTTP/1.0\r\nconnection: keep-alive")],
+    ids=["expect", "HTTP/1.0"],
+)
+def test_nothing_is_answered_after_a_refusal_that_is_the_last(catalog: Catalog, refused: bytes) -> None:
+    """Its body and another request come with its head."""
+
+    async def check() -> None:
+        async with full_house(catalog) as front_end:
+            caller = await front_end.call()
+            caller.send(refused + get(b"/live"))
+            await front_end.phase("ended")
+
+            assert [each.status for each in await caller.rest()] == [429]
+
+    run(check)
+
+
+def test_refusal_is_not_the_last_while_others_wait(catalog: Catalog) -> None:
+    """After SIGTERM: what came behind it is answered, and ends the connection."""
+
+    async def check() -> None:
+        async with full_house(catalog) as front_end:
+            caller = await front_end.call()
+            caller.send(get(b"/live"))
+            await caller.answer()
+            for connection in front_end.connections:
+                connection.is_draining = True
+            caller.send(post(BODY, id_of(1)) + get(b"/live", id_of(2)) + post(BODY, id_of(3)))
+
+            answers = await caller.rest()
+            assert [(each.status, each.fields.get("connection")) for each in answers] == [
+                (429, None),
+                (200, None),
+                (429, "close"),
+            ]
+
+    run(check)
+
+
+def test_refusals_are_written_as_they_are_read(catalog: Catalog) -> None:
+    count = 1000
+
+    async def check() -> None:
+        async with full_house(catalog) as front_end:
+            caller, connection = await narrow(front_end)
+            await asyncio.get_running_loop().sock_sendall(
+                caller, b"".join(post(BODY, id_of(number)) for number in range(count))
+            )
+            unread = connection._transport.get_write_buffer_size
+            await front_end.until(lambda: unread() > HIGH_WATER_BYTES)
+            assert unread() <= HIGH_WATER_BYTES + 1024
+
+            reader = await front_end.adopt(caller)
+            answers = [await reader.answer() for _ in range(count)]
+            assert {each.status for each in answers} == {429}
+            assert ids(answers) == [str(number) for number in range(count)]
 
     run(check)
 

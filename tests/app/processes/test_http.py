@@ -74,6 +74,8 @@ UNREADABLE = {
     "no such method": b"GRAB /embed HTTP/1.1\r\n" + HOST + b"\r\n",
     "a space in the target": get(b"/li ve"),
     "bytes above ASCII in the target": get(b"/\xc3\xa9"),
+    "an upgrade without host": post(BODY, JAVA).replace(HOST, b""),
+    "bad chunks after an upgrade": head(JAVA, CHUNKED) + b"x\r\n",
 }
 
 LARGE = {
@@ -81,11 +83,13 @@ LARGE = {
     "a long field": get(b"/live", b"x-a: " + b"a" * 2000 + b"\r\n"),
     "a field without end": b"GET /live HTTP/1.1\r\nx-a: " + b"a" * 5_000_000,
     "many fields": get(b"/live", b"a: 1\r\n" * 20),
+    "many fields and an upgrade": get(b"/live", JAVA, b"a: 1\r\n" * 20),
     "endless fields": b"GET /live HTTP/1.1\r\n" + b"a: 1\r\n" * 1_000_000,
 }
 
 FULL = {
     "announced": head(b"content-length: 4097\r\n"),
+    "announced with an upgrade": head(JAVA, b"content-length: 4097\r\n"),
     "sent in chunks": head(CHUNKED) + chunks(b"a" * 4000, b"b" * 97),
     "wrapped in extensions": head(CHUNKED) + b"1;%b" % (b"a" * 5_000_000),
     "an endless trailer": head(CHUNKED) + b"0\r\n" + b"x-a: 1\r\n" * 1_000_000,
@@ -188,9 +192,11 @@ def test_answers_leave_in_the_order_of_the_requests(catalog: Catalog) -> None:
 def test_nothing_is_read_after_the_last_request(catalog: Catalog) -> None:
     async def check() -> None:
         async with serving(catalog, SETTINGS) as front_end:
-            answers = await front_end.send(post(BODY, CLOSE) + post(BODY) + b"garbage")
+            old = post(BODY).replace(b"HTTP/1.1", b"HTTP/1.0\r\nconnection: keep-alive")
+            for last in (post(BODY, CLOSE), old):
+                answers = await front_end.send(last + post(BODY) + b"garbage")
 
-            assert [answer.status for answer in answers] == [200]
+                assert [answer.status for answer in answers] == [200]
 
     run(check)
 

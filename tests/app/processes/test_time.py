@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.processes.http.connection import LINGER_S, WRITE_S
+from app.processes.http.connection import LINGER_S
 from app.serving.catalog import Catalog
 from app.settings import HttpSettings, Settings
 from tests.app.processes.front_end import get, head, id_of, ids, post, run, serving
@@ -121,19 +121,6 @@ def test_refusal_for_time_waits_for_the_answers_before_it(catalog: Catalog) -> N
             answers = [first, *await caller.rest()]
             assert [each.status for each in answers] == [200, 408]
             assert ids(answers) == ["1", "2"]
-
-    run(check)
-
-
-def test_caller_that_reads_no_answer_is_cut_off(catalog: Catalog) -> None:
-    async def check() -> None:
-        async with serving(catalog, SETTINGS) as front_end:
-            caller = await front_end.call()
-            caller.pause()
-            caller.send(get(b"/openapi.json") * 2000)
-            await front_end.until(lambda: any(each._writable for each in front_end.connections))
-            front_end.pass_time(WRITE_S)
-            await front_end.until(lambda: not front_end.connections)
 
     run(check)
 
