@@ -43,12 +43,16 @@ Places = NDArray[np.float64]  # [PLACES], milliseconds of engine time
 class Board(Protocol):
     """What all front ends have let in, in milliseconds of engine time, by place."""
 
-    def write(self, place: int, own_ms: float) -> None:
-        """Put up what this front end has let in at a place."""
+    def write(self, place: int, place_ms: float, own_ms: float) -> None:
+        """Put up what this front end has let in at a place, and in all."""
         ...
 
-    def total_ms(self) -> Places:
-        """The sums over all front ends."""
+    def places_ms(self) -> Places:
+        """The sums over all front ends, by place."""
+        ...
+
+    def total_ms(self) -> float:
+        """The sum over all places and front ends."""
         ...
 
 
@@ -56,13 +60,19 @@ class LocalBoard:
     """A board for a front end that is alone."""
 
     def __init__(self) -> None:
-        self._own_ms = np.zeros(PLACES)
+        self._places_ms = np.zeros(PLACES)
+        self._own_ms = 0.0
 
-    def write(self, place: int, own_ms: float) -> None:
+    def write(self, place: int, place_ms: float, own_ms: float) -> None:
         """See `Board`."""
-        self._own_ms[place] = own_ms
+        self._places_ms[place] = place_ms
+        self._own_ms = own_ms
 
-    def total_ms(self) -> Places:
+    def places_ms(self) -> Places:
+        """See `Board`."""
+        return self._places_ms
+
+    def total_ms(self) -> float:
         """See `Board`."""
         return self._own_ms
 
@@ -103,7 +113,8 @@ class Admission:
     def __init__(self, *, max_wait_ms: float, board: Board | None = None) -> None:
         self._max_wait_ms = max_wait_ms
         self._board = board or LocalBoard()
-        self._own_ms = [0.0] * PLACES
+        self._own_ms = 0.0
+        self._places_ms = [0.0] * PLACES  # what that is made of
         self._ratio = 1.0  # of the waits that came true to the work that stood before them: their 0.9 quantile
 
     def wait_ms(self, flow: Flow = ANYONE, ms: float = NEWCOMER_MS) -> float:
@@ -116,7 +127,8 @@ class Admission:
         Raises:
             OverloadedError: the predicted wait is over the limit.
         """
-        self._check(self.wait_ms(flow), self._max_wait_ms)
+        if self._ratio * self._board.total_ms() > self._max_wait_ms:  # else whose it is does not matter
+            self._check(self.wait_ms(flow), self._max_wait_ms)
 
     def admit(self, tokens: int, cost: Cost, flow: Flow = ANYONE, *, timeout_ms: float = math.inf) -> Ticket:
         """Take a request of about `tokens` tokens in.
@@ -132,8 +144,9 @@ class Admission:
 
     def add(self, place: int, ms: float) -> None:
         """Count work that came in, or, below 0, that has left."""
-        self._own_ms[place] += ms
-        self._board.write(place, self._own_ms[place])
+        self._own_ms += ms
+        self._places_ms[place] += ms
+        self._board.write(place, self._places_ms[place], self._own_ms)
 
     def learn(self, ahead_ms: float, actual_ms: float) -> None:
         """Move the ratio towards the quantile of what is seen: `ahead_ms` of work at the door, and the wait behind it.
@@ -149,10 +162,12 @@ class Admission:
 
     def _ahead_ms(self, place: int, ms: float) -> float:
         """The work that runs before a newcomer at `place` that costs `ms`."""
-        total_ms = self._board.total_ms()
-        share_ms = (total_ms[place] + ms) / PLACE_WEIGHTS[place]
+        if (total_ms := self._board.total_ms()) < LEARN_FROM_MS:
+            return total_ms  # too little for whose it is to matter
+        places_ms = self._board.places_ms()
+        share_ms = (places_ms[place] + ms) / PLACE_WEIGHTS[place]
         # `reduce` and not `sum`, which takes twice as long for so few.
-        return float(np.add.reduce(np.minimum(total_ms, share_ms * PLACE_WEIGHTS)))
+        return float(np.add.reduce(np.minimum(places_ms, share_ms * PLACE_WEIGHTS)))
 
     def _check(self, wait_ms: float, limit_ms: float) -> None:
         if wait_ms > limit_ms:

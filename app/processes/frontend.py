@@ -50,7 +50,7 @@ def main() -> int:
     except BundleError as error:
         return self.refuse(str(error))
     engine = RemoteEngine([child.engine_socket(arguments.runtime, number) for number in range(arguments.engines)])
-    board = SharedBoard(child.board_file(arguments.runtime), arguments.number)
+    board = SharedBoard(child.board_file(arguments.runtime), arguments.number, settings.workers)
     app = create_app(settings, engine, catalog, board=board, lifespan=lambda _: _connected(self, engine))
     gc.collect()
     gc.freeze()  # what is loaded stays: later collections, a tenth of the time of a request, need not look at it

@@ -12,7 +12,8 @@ import numpy as np
 from app.batching.admission import PLACES, Places
 
 SLOTS = 64  # as many front ends as the settings allow
-ROW_BYTES = 8 * PLACES
+COLUMNS = PLACES + 1  # the last one: their sum
+ROW_BYTES = 8 * COLUMNS
 
 
 def clear(path: Path, slot: int) -> None:
@@ -23,22 +24,25 @@ def clear(path: Path, slot: int) -> None:
 
 
 class SharedBoard:
-    """`app.batching.admission.Board` over the file at `path`. `slot` is this front end's number, from 0."""
+    """`app.batching.admission.Board` over the file at `path`, for `slots` front ends; `slot` is this one's number."""
 
-    def __init__(self, path: Path, slot: int) -> None:
+    def __init__(self, path: Path, slot: int, slots: int = SLOTS) -> None:
         with path.open("a+b") as file:
             file.truncate(SLOTS * ROW_BYTES)
-            self._numbers = np.frombuffer(mmap.mmap(file.fileno(), SLOTS * ROW_BYTES), np.float64).reshape(
-                SLOTS, PLACES
-            )
-        self._own = self._numbers[slot]
+            rows = np.frombuffer(mmap.mmap(file.fileno(), SLOTS * ROW_BYTES), np.float64).reshape(SLOTS, COLUMNS)
+        self._places, self._sums, self._own = rows[:slots, :PLACES], rows[:slots, PLACES], rows[slot]
         self._own[:] = 0.0  # what a dead one of this number had let in, if nobody has cleared it
 
-    def write(self, place: int, own_ms: float) -> None:
+    def write(self, place: int, place_ms: float, own_ms: float) -> None:
         """See `Board`."""
-        self._own[place] = own_ms
+        self._own[place] = place_ms
+        self._own[PLACES] = own_ms
 
-    def total_ms(self) -> Places:
+    def places_ms(self) -> Places:
         """See `Board`."""
-        total_ms: Places = np.add.reduce(self._numbers, axis=0)
-        return total_ms
+        places_ms: Places = np.add.reduce(self._places, axis=0)
+        return places_ms
+
+    def total_ms(self) -> float:
+        """See `Board`."""
+        return float(sum(self._sums.tolist()))

@@ -187,24 +187,24 @@ def test_front_ends_count_what_the_others_let_in(tmp_path: Path) -> None:
 def test_a_front_end_that_is_started_again_takes_nothing_over(tmp_path: Path) -> None:
     Admission(max_wait_ms=100, board=SharedBoard(tmp_path / "board", 5)).admit(1000, COST)
 
-    assert not SharedBoard(tmp_path / "board", 5).total_ms().any()
+    assert not SharedBoard(tmp_path / "board", 5).places_ms().any()
 
 
 def test_the_others_stop_counting_what_a_dead_front_end_let_in(tmp_path: Path) -> None:
     here, living, dead = (SharedBoard(tmp_path / "board", slot) for slot in (0, 4, 5))
-    living.write(3, 30.0)
-    dead.write(0, 1e6)
-    dead.write(PLACES - 1, 1e6)
+    living.write(3, 30.0, 30.0)
+    dead.write(0, 1e6, 1e6)
+    dead.write(PLACES - 1, 1e6, 2e6)
 
     clear(tmp_path / "board", 5)
 
-    assert here.total_ms().sum() == here.total_ms()[3] == 30.0
+    assert here.total_ms() == here.places_ms().sum() == here.places_ms()[3] == 30.0
 
 
 def test_a_front_end_that_died_before_it_wrote_is_cleared_too(tmp_path: Path) -> None:
     clear(tmp_path / "board", 5)
 
-    assert not SharedBoard(tmp_path / "board", 0).total_ms().any()
+    assert not SharedBoard(tmp_path / "board", 0).places_ms().any()
 
 
 def test_where_lengths_are_rounded_up_a_row_may_add_less() -> None:
