@@ -24,7 +24,7 @@ from app.processes.http import head
 from app.processes.http.exchange import Exchange
 from app.processes.http.reading import Reader, Rules
 from app.processes.http.refusal import Refusal
-from app.processes.http.writing import Writing
+from app.processes.http.writing import WRITE_S, Writing
 from app.telemetry import metrics
 
 LINGER_S = (
@@ -149,6 +149,7 @@ class Connection(asyncio.Protocol):
         if stays:
             self._proceed()
         else:
+            self._reader.enter("ended", WRITE_S)  # what does not fill the send buffer may be left unread as well
             self._transport.close()
 
     def abort(self) -> None:

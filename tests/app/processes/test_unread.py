@@ -11,6 +11,7 @@ from app.serving.catalog import Catalog
 from app.settings import Settings
 from tests.app.processes.front_end import HIGH_WATER_BYTES, get, id_of, ids, narrow, post, run, serving
 
+LAST = get(b"/openapi.json", b"connection: close\r\n")  # its answer has less than the send buffer holds
 LARGE = post(orjson.dumps({"texts": ["a"] * 2048}))  # its answer has some 250 KB
 
 
@@ -77,6 +78,22 @@ def test_caller_that_reads_too_little_is_cut_off(catalog: Catalog, size_bytes: i
             front_end.pass_time(WRITE_S - 1)
             await read(caller, size_bytes)
             front_end.pass_time(0)
+            assert connection in front_end.connections
+            front_end.pass_time(1)
+            await front_end.until(lambda: connection not in front_end.connections)
+            caller.close()
+
+    run(check)
+
+
+def test_last_answer_that_is_left_unread_ends_the_connection_too(catalog: Catalog) -> None:
+    async def check() -> None:
+        async with serving(catalog, Settings()) as front_end:
+            caller, connection = await narrow(front_end)
+            await asyncio.get_running_loop().sock_sendall(caller, LAST)
+            unread = connection._transport.get_write_buffer_size
+            await front_end.until(lambda: 0 < unread() < HIGH_WATER_BYTES)
+            front_end.pass_time(WRITE_S - 1)
             assert connection in front_end.connections
             front_end.pass_time(1)
             await front_end.until(lambda: connection not in front_end.connections)
