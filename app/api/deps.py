@@ -58,8 +58,12 @@ def fields(request: Request) -> Mapping[bytes, bytes]:
 
 
 def principal(request: Request) -> str:
-    """Who asks, as far as fairness goes: the address at the other end. What a proxy says of others is not believed."""
-    client: tuple[str, int] | None = request.scope.get("client")
+    """Who asks, as far as fairness goes."""
+    return principal_of(request.scope.get("client"))
+
+
+def principal_of(client: tuple[str, int] | None) -> str:
+    """Who asks: the address at the other end. What a proxy says of others is not believed."""
     return client[0] if client is not None else ""
 
 

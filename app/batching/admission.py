@@ -43,8 +43,8 @@ Places = NDArray[np.float64]  # [PLACES], milliseconds of engine time
 class Board(Protocol):
     """What all front ends have let in, in milliseconds of engine time, by place."""
 
-    def write(self, place: int, place_ms: float, own_ms: float) -> None:
-        """Put up what this front end has let in at a place, and in all."""
+    def add(self, place: int, ms: float) -> None:
+        """Count work that came in at this front end, or, below 0, that has left."""
         ...
 
     def places_ms(self) -> Places:
@@ -61,12 +61,12 @@ class LocalBoard:
 
     def __init__(self) -> None:
         self._places_ms = np.zeros(PLACES)
-        self._own_ms = 0.0
+        self._total_ms = 0.0
 
-    def write(self, place: int, place_ms: float, own_ms: float) -> None:
+    def add(self, place: int, ms: float) -> None:
         """See `Board`."""
-        self._places_ms[place] = place_ms
-        self._own_ms = own_ms
+        self._places_ms[place] += ms
+        self._total_ms += ms
 
     def places_ms(self) -> Places:
         """See `Board`."""
@@ -74,19 +74,19 @@ class LocalBoard:
 
     def total_ms(self) -> float:
         """See `Board`."""
-        return self._own_ms
+        return self._total_ms
 
 
 class Ticket:
     """The place of one admitted request; a context manager that gives it back exactly once."""
 
-    __slots__ = ("_admission", "_ahead_ms", "_ms", "_place")
+    __slots__ = ("_admission", "_ahead_ms", "_board", "_ms", "_place")
 
-    def __init__(self, admission: "Admission", place: int, ms: float, ahead_ms: float) -> None:
-        self._admission = admission
-        self._place = place
+    def __init__(self, admission: "Admission", board: Board, place: int, ms: float, ahead_ms: float) -> None:
+        self._admission, self._board, self._place = admission, board, place
         self._ms = ms
         self._ahead_ms = ahead_ms  # the work that stood before it at the door
+        board.add(place, ms)
 
     def reserve(self, tokens: int, cost: Cost) -> None:
         """Replace the estimate by the counted tokens."""
@@ -103,7 +103,7 @@ class Ticket:
         self._change(0.0)
 
     def _change(self, ms: float) -> None:
-        self._admission.add(self._place, ms - self._ms)
+        self._board.add(self._place, ms - self._ms)
         self._ms = ms
 
 
@@ -113,8 +113,6 @@ class Admission:
     def __init__(self, *, max_wait_ms: float, board: Board | None = None) -> None:
         self._max_wait_ms = max_wait_ms
         self._board = board or LocalBoard()
-        self._own_ms = 0.0
-        self._places_ms = [0.0] * PLACES  # what that is made of
         self._ratio = 1.0  # of the waits that came true to the work that stood before them: their 0.9 quantile
 
     def wait_ms(self, flow: Flow = ANYONE, ms: float = NEWCOMER_MS) -> float:
@@ -139,14 +137,7 @@ class Admission:
         place, ms = place_of(flow), predicted_wait_ms(tokens, cost)
         ahead_ms = self._ahead_ms(place, ms)
         self._check(self._ratio * ahead_ms, min(self._max_wait_ms, timeout_ms))
-        self.add(place, ms)
-        return Ticket(self, place, ms, ahead_ms)
-
-    def add(self, place: int, ms: float) -> None:
-        """Count work that came in, or, below 0, that has left."""
-        self._own_ms += ms
-        self._places_ms[place] += ms
-        self._board.write(place, self._places_ms[place], self._own_ms)
+        return Ticket(self, self._board, place, ms, ahead_ms)
 
     def learn(self, ahead_ms: float, actual_ms: float) -> None:
         """Move the ratio towards the quantile of what is seen: `ahead_ms` of work at the door, and the wait behind it.

@@ -70,8 +70,8 @@ class LengthQueue(Generic[Payload]):
         return ticket
 
     def flows(self) -> Iterable[Flow]:
-        """Those that wait; after `head`."""
-        return self._by_flow
+        """Those that wait."""
+        return self._tokens
 
     def tokens_of(self, flow: Flow) -> int:
         """What of a flow waits."""

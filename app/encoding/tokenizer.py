@@ -65,10 +65,11 @@ def parts(texts: Sequence[str], size: int) -> Iterator[Sequence[str]]:
     """The texts in order, cut between two of them where a part would be over `size` bytes."""
     start, filled = 0, 0
     for end, text in enumerate(texts):
-        filled += size_bytes(text)
-        if filled > size and end > start:
+        own = size_bytes(text)
+        if filled + own > size and end > start:
             yield texts[start:end]
-            start, filled = end, size_bytes(text)
+            start, filled = end, 0
+        filled += own
     yield texts[start:]
 
 

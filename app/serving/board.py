@@ -33,10 +33,10 @@ class SharedBoard:
         self._places, self._sums, self._own = rows[:slots, :PLACES], rows[:slots, PLACES], rows[slot]
         self._own[:] = 0.0  # what a dead one of this number had let in, if nobody has cleared it
 
-    def write(self, place: int, place_ms: float, own_ms: float) -> None:
+    def add(self, place: int, ms: float) -> None:
         """See `Board`."""
-        self._own[place] = place_ms
-        self._own[PLACES] = own_ms
+        self._own[place] += ms
+        self._own[PLACES] += ms
 
     def places_ms(self) -> Places:
         """See `Board`."""

@@ -34,9 +34,8 @@ from app.types import ANYONE, Answer, Clock, Cost, Encoding, Engine, Flow, Model
 # Up to here tokenising takes about a millisecond (2 to 4 MB/s), less than handing it to a thread is worth under load;
 # beyond, it would hold up every other request of this front end.
 INLINE_BYTES = 2048
-PART_BYTES = (
-    2**16
-)  # some 30 ms of a thread, which nobody can stop: a request that ended leaves no more than this behind
+# Some 30 ms of a thread, which nobody can stop: a request that ended leaves no more than this behind.
+PART_BYTES = 2**16
 
 
 @dataclass(frozen=True, slots=True)

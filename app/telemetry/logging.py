@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Literal
 
 import orjson
@@ -82,9 +82,10 @@ def configure(log_format: Literal["auto", "json", "text"]) -> None:
     """Send this process's log to standard error. `auto` is text where a person reads along, else JSON."""
     as_text = log_format == "text" or (log_format == "auto" and sys.stderr.isatty())
     render = _text_line if as_text else _json_line
-    stream = LineWriter(sys.stderr.fileno(), _text_loss if as_text else _json_loss)
+    formatter = TextFormatter() if as_text else JsonFormatter()
+    stream = LineWriter(sys.stderr.fileno(), partial(_loss, formatter))
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(TextFormatter() if as_text else JsonFormatter())
+    handler.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
@@ -133,17 +134,9 @@ def _text_line(record: RequestRecord) -> str:
     return f"{datetime.now():%H:%M:%S} {logging.getLevelName(_level(record)):7} {record}\n"
 
 
-def _json_loss(lines: int) -> str:
-    line = _opening(time.time(), logging.WARNING, __name__) | {"message": _loss(lines)}
-    return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE).decode()
-
-
-def _text_loss(lines: int) -> str:
-    return f"{datetime.now():%H:%M:%S} WARNING {_loss(lines)}\n"
-
-
-def _loss(lines: int) -> str:
-    return f"{lines} lines of this log were lost: nobody read standard error"
+def _loss(formatter: logging.Formatter, lines: int) -> str:
+    message = "%d lines of this log were lost: nobody read standard error"
+    return formatter.format(log.makeRecord(__name__, logging.WARNING, "", 0, message, (lines,), None)) + "\n"
 
 
 def _opening(unix_s: float, level: int, logger: str) -> dict[str, object]:

@@ -73,11 +73,11 @@ def fair(result: Fair, name: str) -> str:
         *(f"the {many:,}: requests/s, p50 s", "not right"),
     ]
     rows = [[str(number), *_fair_cells(each)] for number, each in enumerate(result.rounds, 1)]
-    asked, bad = (sum(getattr(load, count) for load in result.loads) for count in ("asked", "not_right"))
     lines = [
         f"Median of {len(rows)} rounds: beside {many:,} open requests the p99 of the polite client is "
         f"**{result.over_idle:.2f} times** its p99 on an idle service, and {result.over_busy:.2f} times that beside "
-        f"{few}. Not answered right, of the requests of both and of the control: {bad} of {asked:,}.",
+        f"{few}. Not answered right, of the requests of both and of the control: {result.not_right} of "
+        f"{result.asked:,}.",
         "",
         f"{result.model}, peak {result.peak_per_s:.0f} requests/s; the polite client asks {result.rate_per_s:.1f}/s, "
         f"{result.rounds[0].alone.polite.asked} requests a load.",

@@ -68,13 +68,12 @@ def fair(folder: Path) -> list[Part]:
     result = read(folder, "fair", Fair)
     if result is None:
         return []
-    asked, bad = (sum(getattr(load, name) for load in result.loads) for name in ("asked", "not_right"))
     late = max(load.polite.late_p99_ms or 0.0 for each in result.rounds for load in (each.alone, each.few, each.many))
     note = f", generator {late:.0f} ms late" if late > LATE_MAX_MS else ""
     return [
         Part(f"{result.over_idle:.2f}×{note}", result.over_idle <= RATIO_MAX and not note, "fair"),
         Part(f"beside 8 {result.over_busy:.2f}×", True, "fair"),
-        Part(f"{bad} of {asked:,}", bad == 0, "fair"),
+        Part(f"{result.not_right} of {result.asked:,}", result.not_right == 0, "fair"),
     ]
 
 

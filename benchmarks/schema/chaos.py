@@ -186,3 +186,13 @@ class Fair(Chaos):
     def loads(self) -> list[Beside]:
         """Every load, the control included."""
         return [load for each in self.rounds for load in (each.alone, each.few, each.many)] + [self.shared]
+
+    @property
+    def asked(self) -> int:
+        """By both clients, in every load."""
+        return sum(load.asked for load in self.loads)
+
+    @property
+    def not_right(self) -> int:
+        """Requests with another end than the right answer, in every load."""
+        return sum(load.not_right for load in self.loads)

@@ -78,9 +78,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory, default_store: Path) -> Rea
     for name in ("app", "training", "models/recipes"):
         shutil.copytree(ROOT / name, clone / name)
     for name in ("Makefile", "pyproject.toml", "constraints.txt"):
-        os.utime(
-            shutil.copy(ROOT / name, clone / name), (0, 0)
-        )  # old: `make` must not install the clone into this environment
+        os.utime(shutil.copy(ROOT / name, clone / name), (0, 0))  # old: `make` must not install the clone here
     shutil.copytree(default_store, clone / "models" / "store")
     (clone / ".venv").symlink_to(Path(sys.executable).parents[1])
     return Reader(clone, free_port())

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Scope
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from app.api.deps import ON_GONE
+from app.api.deps import ON_GONE, principal_of
 from app.api.middleware import CLIENT_GONE
 from app.errors import ApiError, RequestTimeoutError
 from app.processes.http import head
@@ -57,7 +57,6 @@ class Connection(asyncio.Protocol):
         self._current: Exchange | None = None
         self._writing = Writing()
         self._queued_bytes = 0
-        self._is_paused = False
         self.is_draining = False  # the answer after which nothing is left to say is the last one
         self.is_lost = False
 
@@ -68,7 +67,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's has the methods and not the base class
         self._peer = _address(transport.get_extra_info("peername"))
         self._own = _address(transport.get_extra_info("sockname"))
-        self.principal = self._peer[0] if self._peer is not None else ""  # as app/api/deps.py names it
+        self.principal = principal_of(self._peer)
         self._server.connections.add(self)  # type: ignore[arg-type]  # uvicorn names its own classes only
 
     def data_received(self, data: bytes) -> None:
@@ -201,9 +200,13 @@ class Connection(asyncio.Protocol):
         if self._is_free() and self._reader.phase == "idle":
             self._reader.enter("idle", self._rules.settings.http.keep_alive_s)
 
+    @property
+    def _is_paused(self) -> bool:
+        """Whether nothing is read: enough waits for its turn, or the caller has to read first."""
+        return self._queued_bytes > QUEUED_MAX_BYTES or self._writing.is_full
+
     def _pace(self) -> None:
         """Read on, or not, as the caller reads."""
-        self._is_paused = self._queued_bytes > QUEUED_MAX_BYTES or self._writing.is_full
         if self._is_paused:
             self._transport.pause_reading()
         else:

@@ -192,9 +192,9 @@ def test_a_front_end_that_is_started_again_takes_nothing_over(tmp_path: Path) ->
 
 def test_the_others_stop_counting_what_a_dead_front_end_let_in(tmp_path: Path) -> None:
     here, living, dead = (SharedBoard(tmp_path / "board", slot) for slot in (0, 4, 5))
-    living.write(3, 30.0, 30.0)
-    dead.write(0, 1e6, 1e6)
-    dead.write(PLACES - 1, 1e6, 2e6)
+    living.add(3, 30.0)
+    dead.add(0, 1e6)
+    dead.add(PLACES - 1, 1e6)
 
     clear(tmp_path / "board", 5)
 

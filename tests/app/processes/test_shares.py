@@ -43,7 +43,7 @@ def test_the_work_of_a_front_end_that_dies_is_no_longer_counted(
     supervisor = Supervisor(Settings(workers=2), [KEY], listener, tmp_path)
     boards = [SharedBoard(board_file(tmp_path), number) for number in range(2)]
     for board in boards:
-        board.write(0, 1000.0, 1000.0)
+        board.add(0, 1000.0)
 
     supervisor._front_ends[1]._on_death(12345)
 

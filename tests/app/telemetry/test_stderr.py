@@ -1,3 +1,4 @@
+import contextlib
 import os
 import select
 import socket
@@ -23,11 +24,9 @@ class Pipe:
     def read(self) -> list[str]:
         os.set_blocking(self.read_end, False)
         got = b""
-        try:
+        with contextlib.suppress(BlockingIOError):  # empty
             while part := os.read(self.read_end, 65536):
                 got += part
-        except BlockingIOError:
-            pass  # empty
         return got.decode().splitlines(keepends=True)
 
 
