@@ -42,6 +42,7 @@ class Core:
     Args:
         models: what may be asked for.
         lanes: batches that run side by side.
+        share: how many engines the cores are divided among.
         deliver: gets the jobs that ended, each with its outcome, in a lane's thread and outside of every lock.
         cache_bytes: memory for outputs of rows that ran; 0 for none.
     """
@@ -51,6 +52,7 @@ class Core:
         models: Sequence[LoadedModel],
         *,
         lanes: int,
+        share: int = 1,
         deliver: Deliver,
         cache_bytes: int = 0,
         clock: Clock = time.monotonic,
@@ -60,7 +62,7 @@ class Core:
         self._refiners = {key: CostRefiner(cost) for key, cost in costs.items()}
         self._scheduler = Scheduler(costs, cache_bytes=cache_bytes)
         # Runs that go side by side without slowing each other: what waits is spread over so many.
-        self._parallel = min(lanes, cores())
+        self._parallel = min(lanes, cores(share=share))
         self._deliver = deliver
         self._clock = clock
         self._work = threading.Condition()  # guards everything below, and the scheduler

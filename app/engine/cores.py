@@ -12,9 +12,12 @@ CGROUP = Path("/sys/fs/cgroup")  # as a container sees its own
 UNLIMITED = float(2**20)
 
 
-def cores(cgroup: Path = CGROUP) -> int:
-    """The cores that this process may use; a quota for part of a core counts as a whole one."""
-    return max(1, min(len(os.sched_getaffinity(0)), math.ceil(_quota(cgroup))))
+def cores(cgroup: Path = CGROUP, *, share: int = 1) -> int:
+    """The cores that this process may use, at least one; a quota for part of a core counts as a whole one.
+
+    `share` is how many engines they are divided among.
+    """
+    return max(1, min(len(os.sched_getaffinity(0)), math.ceil(_quota(cgroup))) // share)
 
 
 def _quota(cgroup: Path) -> float:

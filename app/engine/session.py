@@ -96,7 +96,7 @@ def lanes_for(device: Device, wanted: int | None, *, share: int = 1) -> int:
     """
     if wanted is not None:
         return wanted
-    return 1 if device == "cuda" else max(1, cores() // share) + SPARE_LANES
+    return 1 if device == "cuda" else cores(share=share) + SPARE_LANES
 
 
 def _check_installed_once(installed: set[str]) -> None:

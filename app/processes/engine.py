@@ -5,6 +5,7 @@
 Disposable: it keeps no state that its supervisor could not give to the next one. Settings come from the environment.
 """
 
+import argparse
 import faulthandler
 import gc
 import logging
@@ -54,7 +55,7 @@ def load_all(
     """
     device = choose_device(settings.device)
     lanes = lanes_for(device, settings.lanes, share=share)
-    fast_lanes = min(lanes, max(1, cores() // share))  # a spare lane adds no speed
+    fast_lanes = min(lanes, cores(share=share))  # a spare lane adds no speed
     folders = [settings.plans, *([runtime] if runtime is not None else [])]
     models = [
         _load(settings, key, device, fast_lanes, open_attempts(folders, key, number) if device == "cuda" else None)
@@ -102,7 +103,7 @@ def main(change: Change | None = None) -> int:
         models = [change(model) for model in models]
     faulthandler.enable()  # a supervisor that finds this process hanging asks for its stacks with SIGABRT
     threading.excepthook = end_with_thread
-    _serve(self, settings, models, lanes, child.engine_socket(arguments.runtime, arguments.number))
+    _serve(self, arguments, settings, models, lanes)
     return 0
 
 
@@ -124,15 +125,18 @@ def _load(settings: Settings, key: ModelKey, device: Device, lanes: int, attempt
         raise BundleError(error.rule, f"model {key} is refused: {error.reason}") from error
 
 
-def _serve(self: child.Child, settings: Settings, models: list[LoadedModel], lanes: int, path: Path) -> None:
+def _serve(
+    self: child.Child, arguments: argparse.Namespace, settings: Settings, models: list[LoadedModel], lanes: int
+) -> None:
     told_to_stop, wake = os.pipe()
     os.set_blocking(wake, False)
     signal.set_wakeup_fd(wake)  # a handler runs between two bytecodes, where a lock may be held; a byte in a pipe waits
     signal.signal(signal.SIGTERM, lambda *_: None)
-    server = EngineServer(listen(path))
+    server = EngineServer(listen(child.engine_socket(arguments.runtime, arguments.number)))
     core = Core(
         models,
         lanes=lanes,
+        share=arguments.engines,
         deliver=server.deliver,
         cache_bytes=settings.cache_bytes,
     )

@@ -1,12 +1,12 @@
 """What one of several processes counts on, and what it leaves behind."""
 
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from app.engine import session
 from app.processes import engine
 from app.processes.child import board_file
 from app.processes.supervisor import Supervisor
@@ -21,8 +21,8 @@ KEY = ModelKey("tiny-encoder", 1)
 @pytest.mark.parametrize(("share", "expected"), [(1, 4), (2, 2), (3, 1), (8, 1)])
 def test_an_engine_counts_on_its_share_of_the_cores(monkeypatch: pytest.MonkeyPatch, share: int, expected: int) -> None:
     counted: list[int] = []
-    for module in (engine, session):
-        monkeypatch.setattr(module, "cores", lambda: 4)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(4)))
+    monkeypatch.setattr("app.engine.cores._quota", lambda _: 4.0)
     monkeypatch.setattr(engine, "_load", lambda *given: counted.append(given[3]))
 
     engine.load_all(Settings(device="cpu"), [KEY], share=share)
