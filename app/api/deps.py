@@ -4,13 +4,14 @@ The parts that `create_app` wired, the body within its limits, and a scope in wh
 the work.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.message import Message
 from typing import cast
 
 from starlette.requests import Request
 
+from app.api import density
 from app.errors import BodyTooLargeError, UnsupportedMediaTypeError
 from app.serving.catalog import Catalog
 from app.serving.interrupt import Interruptible
@@ -22,10 +23,12 @@ from app.types import Engine
 # Keys of the scope.
 PARTS = "encodery.parts"  # set by the middleware
 RECORD = "encodery.record"  # set by the middleware
-FIELDS = "encodery.fields"  # the header fields by name, set by the middleware; of equal names the last
+FIELDS = "encodery.fields"  # the header fields as `by_name` gives them, set by the middleware
 ON_GONE = "encodery.on_gone"  # an extension of our server: takes what to call if the caller goes away, None for nothing
 
 JSON = b"application/json"
+MEDIA_TYPE_BYTES = 256  # a longer one is none, and the library that takes it apart is quadratic
+LISTS = frozenset({b"accept", b"content-encoding", b"expect", b"transfer-encoding"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,15 @@ def fields(request: Request) -> Mapping[bytes, bytes]:
     return cast(Mapping[bytes, bytes], request.scope[FIELDS])
 
 
+def by_name(fields: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """The values by name. Of equal names the last, but the lines of a list are one list (RFC 9110, section 5.3)."""
+    named = dict(fields)
+    if len(named) < len(fields):
+        for name in LISTS & named.keys():
+            named[name] = b", ".join(value for other, value in fields if other == name)
+    return named
+
+
 def principal(request: Request) -> str:
     """Who asks, as far as fairness goes."""
     return principal_of(request.scope.get("client"))
@@ -72,10 +84,12 @@ async def read_body(request: Request) -> bytes:
 
     Raises:
         UnsupportedMediaTypeError: it is not plain JSON in UTF-8. BodyTooLargeError: it is over the limit.
+        InvalidRequestError: it has more values than any request.
         ClientGoneError: the caller went away while sending.
     """
     _check_media_type(fields(request))
-    limit_bytes = parts(request).settings.limits.body_bytes
+    limits = parts(request).settings.limits
+    limit_bytes = limits.body_bytes
     announced = fields(request).get(b"content-length", b"0")
     if announced.isdigit() and int(announced[:20]) > limit_bytes:
         raise too_large(limit_bytes)
@@ -88,6 +102,7 @@ async def read_body(request: Request) -> bytes:
         raise ClientGoneError
     if len(body) > limit_bytes:
         raise too_large(limit_bytes)
+    density.check(body, limits.texts)
     return body
 
 
@@ -109,7 +124,7 @@ def _check_media_type(fields: Mapping[bytes, bytes]) -> None:
     if (media_type := fields.get(b"content-type", b"")) == JSON:
         return  # what nearly everybody sends; taking a header apart costs 25 µs
     header = Message()
-    header["content-type"] = media_type.decode("latin-1")
+    header["content-type"] = media_type[:MEDIA_TYPE_BYTES].decode("latin-1")
     is_json = header.get_content_type() == "application/json"
     if not is_json or header.get_content_charset("utf-8") not in {"utf-8", "utf8", "us-ascii"}:
         raise UnsupportedMediaTypeError(

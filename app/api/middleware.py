@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from app.api.deps import FIELDS, PARTS, RECORD, ClientGoneError, Parts
+from app.api.deps import FIELDS, PARTS, RECORD, ClientGoneError, Parts, by_name
 from app.api.handlers import respond
 from app.api.openapi import HotRoute
 from app.telemetry import ids, logging, metrics
@@ -42,7 +42,7 @@ class Observed:
             return
         started_s = self._clock()
         scope[PARTS] = self.parts
-        fields = scope[FIELDS] = dict(scope["headers"])
+        fields = scope[FIELDS] = by_name(scope["headers"])
         record = scope[RECORD] = begin(scope["method"], fields)
         try:
             await self._answer(scope, receive, _tagging(send, record))

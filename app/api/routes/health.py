@@ -45,3 +45,7 @@ async def show_metrics() -> Response:
 async def root() -> Response:
     """Lead to the documentation."""
     return RedirectResponse("/docs")
+
+
+for probe in (live, ready):  # balancers that look at the status alone ask with HEAD
+    router.add_api_route(f"/{probe.__name__}", probe, methods=["HEAD"], include_in_schema=False)

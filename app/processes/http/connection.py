@@ -7,6 +7,7 @@ the other every second.
 """
 
 import asyncio
+import logging
 import math
 from collections import deque
 from collections.abc import Callable
@@ -19,13 +20,15 @@ from uvicorn.server import ServerState
 
 from app.api.deps import ON_GONE, principal_of
 from app.api.middleware import CLIENT_GONE
-from app.errors import ApiError, RequestTimeoutError
+from app.errors import ApiError, InternalError, RequestTimeoutError
 from app.processes.http import head
 from app.processes.http.exchange import Exchange
 from app.processes.http.reading import Reader, Rules
 from app.processes.http.refusal import Refusal
 from app.processes.http.writing import WRITE_S, Writing
 from app.telemetry import metrics
+
+log = logging.getLogger(__name__)
 
 LINGER_S = (
     2.0  # an answer that ends a connection early is lost if the connection is closed with bytes unread (TCP reset)
@@ -76,10 +79,21 @@ class Connection(asyncio.Protocol):
             return
         try:
             self._reader.feed(data)
-        except ApiError as error:
-            self.refuse(error, stays=False)
+        except Exception as error:
+            self._fail(error)
         if self._queue:  # not sooner: what stands behind a refusal decides whether it is the last answer
             self._proceed()
+
+    def _fail(self, error: Exception) -> None:
+        """Nothing more can be read: answer what was being read, unless it has its answer, and let that be the last."""
+        if not isinstance(error, ApiError):
+            log.error("a request could not be read, which is a fault of ours", exc_info=error)
+            error = InternalError("the request could not be read, which is a fault of the service")
+        if self._reader.drops:
+            self._reader.enter("ended", math.inf)
+            self._append(self._end, 0)
+        else:
+            self.refuse(error, stays=False)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The caller went away, or we closed."""
@@ -225,7 +239,12 @@ class Connection(asyncio.Protocol):
     def _refuse(self, refusal: Refusal, error: ApiError, *, stays: bool) -> None:
         stays = stays and not self._has_said_all()
         self.write(refusal.write(error, self.default_fields, stays=stays))
-        if not stays and not self._transport.is_closing():
+        if not stays:
+            self._end()
+
+    def _end(self) -> None:
+        """Say no more, and give the caller time to read what was said."""
+        if not self._transport.is_closing():
             self._reader.enter("ended", LINGER_S)
             self._transport.write_eof()
 

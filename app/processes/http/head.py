@@ -10,16 +10,19 @@ from urllib.parse import unquote
 
 import httptools
 
+from app.api.deps import by_name
 from app.errors import HeadTooLargeError, InvalidHttpError
 from app.settings import HttpSettings
 
 Fields = Sequence[tuple[bytes, bytes]]
 
+LENGTH_DIGITS = 20  # more than any length that is read needs; Python reads no number of 4,300
+
 STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in http.HTTPStatus}
 
 
 def check(url: bytes, fields: Fields, version: str, limits: HttpSettings, *, seen_bytes: int) -> dict[bytes, bytes]:
-    """The fields by name; of equal names the last. `seen_bytes`: the head is not longer than that.
+    """The fields by name, as `by_name` says. `seen_bytes`: the head is not longer than that.
 
     Raises:
         HeadTooLargeError, InvalidHttpError: it is refused.
@@ -28,15 +31,17 @@ def check(url: bytes, fields: Fields, version: str, limits: HttpSettings, *, see
         raise too_large(limits)
     if seen_bytes > limits.head_bytes and size(url, fields) > limits.head_bytes:
         raise too_large(limits)
-    named = dict(fields)
+    named = by_name(fields)
     if version not in {"1.1", "1.0"}:
         raise InvalidHttpError("the service speaks HTTP/1.1")
     if version == "1.1" and b"host" not in named:
         raise InvalidHttpError("the request has no header host (RFC 9112, section 3.2)")
     if len(named) < len(fields) and sum(name == b"host" for name, _ in fields) > 1:
         raise InvalidHttpError("the request has several headers host (RFC 9112, section 3.2)")
-    if named.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
+    if named.get(b"transfer-encoding", b"chunked").strip().lower() != b"chunked":
         raise InvalidHttpError("of transfer codings the service reads chunked alone")
+    if len(named.get(b"content-length", b"")) > LENGTH_DIGITS:
+        raise InvalidHttpError("the header content-length is no length that a body can have")
     return named
 
 
@@ -52,7 +57,11 @@ def target(url: bytes) -> tuple[str, bytes, bytes]:
         raise InvalidHttpError("the target of the request is no path") from error
     raw_path: bytes = parsed.path or b"/"
     path = raw_path.decode("ascii")
-    return unquote(path) if "%" in path else path, raw_path, parsed.query or b""
+    if "%" in path:
+        path = unquote(path)
+        if not path.isprintable():  # a route's pattern would take a line feed at the end for nothing
+            raise InvalidHttpError("the target of the request is no path")
+    return path, raw_path, parsed.query or b""
 
 
 def too_large(limits: HttpSettings) -> HeadTooLargeError:

@@ -82,6 +82,11 @@ class Reader:
         """Whether a request has begun that is neither whole nor refused."""
         return self.phase == "head" or (self.phase == "body" and not self._drops)
 
+    @property
+    def drops(self) -> bool:
+        """Whether what comes in belongs to a request that is refused already."""
+        return self.phase == "body" and self._drops
+
     def feed(self, data: bytes) -> None:
         """Read `data`.
 
@@ -134,6 +139,8 @@ class Reader:
             return
         rules, limits = self._rules, self._rules.settings.http
         self.method, self.version = self._parser.method, self._parser.version
+        if self.method == "CONNECT":  # llhttp stops after it, for a tunnel
+            raise InvalidHttpError("the service is no proxy")
         self.named = head.check(self.url, self.fields, self.version, limits, seen_bytes=self._seen_bytes)
         self.keeps_alive = self.version == "1.1" and self._parser.keeps_alive
         self._seen_bytes = self._first_bytes = self._chunk_bytes

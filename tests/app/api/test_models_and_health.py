@@ -70,6 +70,10 @@ def test_live_and_ready_answer(client: Client) -> None:
     assert client.get("/ready").json() == {"status": "ready"}
 
 
+def test_live_and_ready_answer_head(client: Client) -> None:
+    assert [client.head(path).status_code for path in ("/live", "/ready")] == [200, 200]
+
+
 def test_without_an_engine_the_service_lives_and_is_not_ready(make_client: MakeClient) -> None:
     client = make_client(FakeEngine(outputs_of(), is_ready=False))
 

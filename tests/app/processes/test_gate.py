@@ -70,6 +70,19 @@ def test_connection_of_a_refused_request_stays_in_use(catalog: Catalog) -> None:
     run(check)
 
 
+@pytest.mark.parametrize("rest", [b"x\r\n", b"ffff;" + b"a" * 20_000_000], ids=["bad chunks", "a body over the limit"])
+def test_refused_request_gets_no_second_answer(catalog: Catalog, rest: bytes) -> None:
+    """Its body cannot be read to its end: the connection ends. A second answer would be taken for the next request's."""
+
+    async def check() -> None:
+        async with full_house(catalog) as front_end:
+            answers = await front_end.send(head(b"transfer-encoding: chunked\r\n") + rest)
+
+            assert [each.status for each in answers] == [429]
+
+    run(check)
+
+
 def test_caller_that_waits_to_be_invited_is_refused_and_its_connection_closed(catalog: Catalog) -> None:
     """It may send its body or not: what followed could be read in two ways."""
 

@@ -5,6 +5,7 @@ import socket
 import orjson
 import pytest
 
+from app.processes.http.parser import Parser
 from app.serving.catalog import Catalog
 from app.settings import HttpSettings, Limits, Settings
 from tests.app.processes.front_end import HOST, JSON, get, head, id_of, ids, post, run, serving
@@ -29,6 +30,7 @@ READABLE = {
     "chunks": head(CLOSE, CHUNKED) + chunks(BODY[:4], BODY[4:]),
     "chunks with an extension": head(CLOSE, CHUNKED) + b"d;a=b\r\n" + BODY + b"\r\n0\r\n\r\n",
     "a trailer": head(CLOSE, CHUNKED) + chunks(BODY)[:-2] + b"x-digest: 1\r\n\r\n",
+    "coding with a blank after it": head(CLOSE, b"transfer-encoding: chunked \r\n") + chunks(BODY),
     "coding in capitals": head(CLOSE, b"Transfer-Encoding: Chunked\r\n") + chunks(BODY),
     "empty lines before": b"\r\n\r\n" + post(BODY, CLOSE),
     "absolute target": post(BODY, CLOSE, path=b"http://x/embed"),
@@ -48,8 +50,11 @@ UNREADABLE = {
     "a length with a sign": head(b"content-length: +13\r\n") + BODY,
     "a list of lengths": head(b"content-length: 13, 13\r\n") + BODY,
     "a length beyond numbers": head(b"content-length: 99999999999999999999999\r\n") + BODY,
+    "a length of many zeros": head(b"content-length: " + b"0" * 500 + b"13\r\n") + BODY,
     "another coding": head(b"transfer-encoding: gzip, chunked\r\n") + chunks(BODY),
     "chunked twice": head(b"transfer-encoding: chunked, chunked\r\n") + chunks(BODY),
+    "another coding on a line of its own": head(b"transfer-encoding: gzip\r\n", CHUNKED) + chunks(BODY),
+    "no coding and chunks": head(b"transfer-encoding: identity\r\n", CHUNKED) + chunks(BODY),
     "two codings": head(CHUNKED, b"transfer-encoding: identity\r\n") + chunks(BODY),
     "a space before the colon": head(b"transfer-encoding : chunked\r\n") + chunks(BODY),
     "a folded field": head(b"x-a: 1\r\n 2\r\n", b"content-length: 13\r\n") + BODY,
@@ -71,9 +76,12 @@ UNREADABLE = {
     "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     "CONNECT": b"CONNECT x:1 HTTP/1.1\r\n" + HOST + b"\r\n",
+    "CONNECT to a path": b"CONNECT /embed HTTP/1.1\r\n" + HOST + b"\r\n",
+    "CONNECT with an offer": b"CONNECT /embed HTTP/1.1\r\n" + HOST + JAVA + b"\r\n",
     "no such method": b"GRAB /embed HTTP/1.1\r\n" + HOST + b"\r\n",
     "a space in the target": get(b"/li ve"),
     "bytes above ASCII in the target": get(b"/\xc3\xa9"),
+    "a line feed in the target": get(b"/live%0a"),
     "an upgrade without host": post(BODY, JAVA).replace(HOST, b""),
     "bad chunks after an upgrade": head(JAVA, CHUNKED) + b"x\r\n",
 }
@@ -244,5 +252,21 @@ def test_answers_carry_a_date_and_no_name_and_do_not_wait_for_more(catalog: Cata
             assert answer.fields["date"].endswith(" GMT")
             assert "server" not in answer.fields
             assert handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+    run(check)
+
+
+def test_fault_of_the_reader_is_answered(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The planted fault stands for one that nobody has thought of."""
+
+    def fail(*_: object) -> None:
+        raise ValueError("planted")
+
+    async def check() -> None:
+        async with serving(catalog, SETTINGS) as front_end:
+            monkeypatch.setattr(Parser, "feed", fail)
+            (answer,) = await front_end.send(post(BODY))
+
+            assert (answer.status, answer.code, answer.fields["connection"]) == (500, "internal_error", "close")
 
     run(check)
