@@ -6,6 +6,7 @@
 The listening socket is the supervisor's and shared by all front ends. SIGTERM lets requests in the house end.
 """
 
+import asyncio
 import gc
 import os
 import socket
@@ -13,6 +14,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import uvloop
 from fastapi import FastAPI
@@ -23,7 +25,7 @@ from app.engine.load import LoadedModel
 from app.engine.local import LocalEngine
 from app.engine.session import DeviceError
 from app.main import create_app
-from app.processes import child
+from app.processes import child, refusals
 from app.processes.banner import banner
 from app.processes.engine import announce, end_with_thread, load_all
 from app.processes.process import StartError
@@ -33,6 +35,8 @@ from app.serving.catalog import Catalog
 from app.settings import Settings, load_settings
 from app.telemetry.logging import configure
 from app.types import ModelKey
+
+PULSE_S = 1.0
 
 
 def main() -> int:
@@ -96,9 +100,18 @@ async def _connected(self: child.Child, engine: RemoteEngine) -> AsyncIterator[N
     """Serve while this lasts: from an engine's first word to the end of the last request."""
     engine.start()
     await engine.connected()
+    pulse = asyncio.create_task(_keep_pulse(self.runtime, engine))
     self.ready()
     yield
+    pulse.cancel()
     await engine.close()
+
+
+async def _keep_pulse(runtime: Path, engine: RemoteEngine) -> None:
+    """Learn what the supervisor knows of engines that do not come up."""
+    while True:
+        engine.refused(refusals.read(runtime))
+        await asyncio.sleep(PULSE_S)
 
 
 if __name__ == "__main__":

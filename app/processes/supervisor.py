@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 
 from app.engine.client import RemoteEngine
+from app.processes import refusals
 from app.processes.banner import banner
 from app.processes.child import board_file, engine_socket
 from app.processes.devices import engine_environments
@@ -42,7 +43,7 @@ def run(settings: Settings, keys: list[ModelKey], listener: socket.socket, *, en
     """Serve until told to stop. `engine` is the module of the engines' program.
 
     Raises:
-        StartError: a child refused to start or dies again and again, or there is no place for the engine's socket.
+        StartError: a child refuses to start or dies again and again, or there is no place for the engine's socket.
     """
     runtime = _make_runtime_folder()
     configure(settings.log_format)
@@ -91,6 +92,7 @@ class Supervisor:
                 environ=environ,
                 lifeline=lifeline,
                 on_death=self._engine_died,
+                on_refusal=partial(refusals.tell, runtime),
             )
             for number, environ in enumerate(environments)
         ]
@@ -146,7 +148,7 @@ class Supervisor:
     async def _keep(self, child: Process) -> None:
         try:
             await child.keep()
-        except StartError as error:  # died too often: whoever runs the service has to know
+        except StartError as error:  # died too often, or refuses: whoever runs the service has to know
             self._failure = error
             self._stop.set()
 

@@ -96,6 +96,39 @@ def embed_when_back(service: Service) -> None:
     raise AssertionError("no front end came back")
 
 
+def copied_models(tmp_path: Path) -> Path:
+    """The tiny bundles in a place where they may be damaged."""
+    models_dir = tmp_path / "models"
+    shutil.copytree(TINY_MODELS / "store", models_dir / "store")
+    return models_dir
+
+
+def test_a_front_end_that_is_started_again_serves_what_the_service_began_with(tmp_path: Path) -> None:
+    models_dir = copied_models(tmp_path)
+    with running(models_dir) as service:
+        (models_dir / "store" / "tiny-encoder" / "current").unlink()
+        (models_dir / "store" / "tiny-classifier" / "current").write_text("7")
+        os.kill(service.children("app.processes.frontend")[0], signal.SIGKILL)
+
+        embed_when_back(service)
+
+
+def test_an_engine_that_can_no_longer_start_ends_the_service_with_its_reason(tmp_path: Path) -> None:
+    models_dir = copied_models(tmp_path)
+    with running(models_dir) as service, ThreadPoolExecutor(1) as pool:
+        os.truncate(models_dir / "store" / "tiny-encoder" / "1" / "model.fp32.onnx", 10)
+        os.kill(service.children("app.processes.engine")[0], signal.SIGKILL)
+        killed_s = time.monotonic()
+        answer = pool.submit(service.post, "/embed", {"text": "held"}).result()
+        output, _ = service.process.communicate(timeout=30)
+
+        assert answer.status_code == 503
+        assert "the engine does not start: [B05-bytes]" in answer.json()["error"]["message"]
+        assert service.process.returncode == 1
+        assert output.splitlines()[-1].startswith("encodery: the engine process refuses to start: [B05-bytes]")
+        assert time.monotonic() - killed_s < 25  # not a request's whole deadline, of 30 s
+
+
 def test_sigterm_answers_what_is_in_the_house_and_exits_0() -> None:
     with running() as service, ThreadPoolExecutor(4) as pool:
         embed(service, ["warm"])
@@ -177,8 +210,7 @@ def test_a_busy_port_stops_the_start_with_one_line() -> None:
 
 def test_a_refused_bundle_stops_the_start_with_one_line(tmp_path: Path) -> None:
     """The engine and the front end both read it; neither may show a traceback."""
-    models_dir = tmp_path / "models"
-    shutil.copytree(TINY_MODELS / "store", models_dir / "store")
+    models_dir = copied_models(tmp_path)
     (models_dir / "store" / "tiny-encoder" / "1" / "manifest.json").write_bytes(b"\xff" * 2**20)
     process = start(models_dir)
     output, _ = process.communicate(timeout=60)
