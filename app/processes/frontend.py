@@ -7,11 +7,13 @@ The listening socket is the supervisor's and shared by all front ends. SIGTERM l
 """
 
 import asyncio
+import faulthandler
 import gc
 import os
 import socket
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -36,7 +38,7 @@ from app.settings import Settings, load_settings
 from app.telemetry.logging import configure
 from app.types import ModelKey
 
-PULSE_S = 1.0
+PULSE_S = 1.0  # the supervisor ends a front end that has been silent for ten (app/processes/watch.py)
 
 
 def main() -> int:
@@ -55,7 +57,8 @@ def main() -> int:
         return self.refuse(str(error))
     engine = RemoteEngine([child.engine_socket(arguments.runtime, number) for number in range(arguments.engines)])
     board = SharedBoard(child.board_file(arguments.runtime), arguments.number, settings.workers)
-    app = create_app(settings, engine, catalog, board=board, lifespan=lambda _: _connected(self, engine))
+    app = create_app(settings, engine, catalog, board=board, lifespan=lambda _: _connected(self, engine, board))
+    faulthandler.enable()  # a supervisor that finds this process hanging asks for its stacks with SIGABRT
     gc.collect()
     gc.freeze()  # what is loaded stays: later collections, a tenth of the time of a request, need not look at it
     uvloop.run(make_server(app, settings).serve(sockets=[socket.socket(fileno=arguments.listen)]))
@@ -96,20 +99,21 @@ async def _serve_alone(
 
 
 @asynccontextmanager
-async def _connected(self: child.Child, engine: RemoteEngine) -> AsyncIterator[None]:
+async def _connected(self: child.Child, engine: RemoteEngine, board: SharedBoard) -> AsyncIterator[None]:
     """Serve while this lasts: from an engine's first word to the end of the last request."""
     engine.start()
     await engine.connected()
-    pulse = asyncio.create_task(_keep_pulse(self.runtime, engine))
+    pulse = asyncio.create_task(_keep_pulse(self.runtime, engine, board))
     self.ready()
     yield
     pulse.cancel()
     await engine.close()
 
 
-async def _keep_pulse(runtime: Path, engine: RemoteEngine) -> None:
-    """Learn what the supervisor knows of engines that do not come up."""
+async def _keep_pulse(runtime: Path, engine: RemoteEngine, board: SharedBoard) -> None:
+    """Show the supervisor that this event loop turns, and learn what it knows of engines that do not come up."""
     while True:
+        board.beat(time.monotonic())
         engine.refused(refusals.read(runtime))
         await asyncio.sleep(PULSE_S)
 

@@ -119,7 +119,8 @@ class Supervisor:
             if not await self._or_stop(self._start()):
                 return
             keepers = [asyncio.create_task(self._keep(child)) for child in self._children]
-            keepers.append(asyncio.create_task(Watch(self._engines, self._sockets).run()))
+            watch = Watch(self._engines, self._sockets, self._front_ends, board_file(self._runtime))
+            keepers.append(asyncio.create_task(watch.run()))
             await self._stop.wait()
             for keeper in keepers:  # first, so that nothing that ends now is started again
                 keeper.cancel()

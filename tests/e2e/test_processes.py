@@ -270,6 +270,16 @@ def test_an_engine_that_hangs_is_replaced_and_what_it_held_is_answered() -> None
         assert service.children("app.processes.engine") != [engine]
 
 
+def test_a_front_end_that_hangs_is_replaced() -> None:
+    """Callers whom the kernel takes in would wait for it for ever."""
+    with running() as service:
+        front_end = service.children("app.processes.frontend")[0]
+        os.kill(front_end, signal.SIGSTOP)
+
+        wait_until_gone(front_end)
+        embed_when_back(service)
+
+
 def test_several_engines_share_the_work_and_one_may_die() -> None:
     with running(engines="2") as service, ThreadPoolExecutor(8) as pool:
         first, second = service.children("app.processes.engine")
