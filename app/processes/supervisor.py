@@ -4,7 +4,8 @@ The supervisor binds the port, makes the private folder for the engines' sockets
 each device and the front ends, and starts again whatever dies or hangs (`app/processes/watch.py`). It computes nothing,
 so it has little to die of; if it is killed all the same, its children end by themselves (`app/processes/child.py`).
 
-SIGTERM or Ctrl-C: front ends finish what they hold, then the engine ends, exit 0. A second signal ends all at once.
+SIGTERM or Ctrl-C: front ends finish what they hold, then the engine, which is kept up until then, exit 0. A
+second signal ends all at once.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ import shutil
 import signal
 import socket
 import tempfile
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from functools import partial
 from pathlib import Path
 
@@ -118,13 +119,12 @@ class Supervisor:
         try:
             if not await self._or_stop(self._start()):
                 return
-            keepers = [asyncio.create_task(self._keep(child)) for child in self._children]
             watch = Watch(self._engines, self._sockets, self._front_ends, board_file(self._runtime))
-            keepers.append(asyncio.create_task(watch.run()))
-            await self._stop.wait()
-            for keeper in keepers:  # first, so that nothing that ends now is started again
-                keeper.cancel()
-            await self._end()
+            async with _running(watch.run(), *map(self._keep, self._engines)):
+                async with _running(*map(self._keep, self._front_ends)):
+                    await self._stop.wait()
+                await self._end_front_ends()
+            await asyncio.gather(*(child.stop(ENGINE_GRACE_S) for child in self._engines))
             if self._failure is not None:
                 raise self._failure
         finally:
@@ -165,11 +165,10 @@ class Supervisor:
         await asyncio.gather(starting, return_exceptions=True)
         return False
 
-    async def _end(self) -> None:
+    async def _end_front_ends(self) -> None:
         self._listener.close()  # it ends with the last front end's: who calls after that is refused, not left waiting
         grace_s = self._settings.timeout_ms / 1000 + 2
         await asyncio.gather(*(child.stop(grace_s) for child in self._front_ends))
-        await asyncio.gather(*(child.stop(ENGINE_GRACE_S) for child in self._engines))
 
     def _told_to_stop(self) -> None:
         if self._stop.is_set():  # the second time: at once
@@ -185,3 +184,14 @@ class Supervisor:
     def _engine_died(self, pid: int) -> None:
         self._metrics.forget(pid)
         self._metrics.engine_restarts_total.inc()
+
+
+@contextlib.asynccontextmanager
+async def _running(*coroutines: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """They run while this lasts; who is kept by one of them is no longer started again after it."""
+    tasks = [asyncio.create_task(each) for each in coroutines]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()

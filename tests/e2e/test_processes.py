@@ -141,6 +141,18 @@ def test_sigterm_answers_what_is_in_the_house_and_exits_0() -> None:
         assert service.process.wait(20) == 0
 
 
+def test_an_engine_that_hangs_after_sigterm_is_replaced_and_what_it_held_is_answered() -> None:
+    with running() as service, ThreadPoolExecutor(1) as pool:
+        os.kill(service.children("app.processes.engine")[0], signal.SIGSTOP)
+        asked = pool.submit(embed, service, TEXTS[:3])
+        while service.metric("encodery_tokenize_seconds_count") < 1:
+            os.sched_yield()
+        service.process.send_signal(signal.SIGTERM)
+
+        assert len(asked.result()) == 3
+        assert service.process.wait(20) == 0
+
+
 def test_children_end_and_leave_nothing_when_the_supervisor_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
