@@ -10,6 +10,7 @@ import asyncio
 import faulthandler
 import gc
 import os
+import signal
 import socket
 import sys
 import threading
@@ -32,6 +33,8 @@ from app.processes.banner import banner
 from app.processes.engine import announce, end_with_thread, load_all
 from app.processes.process import StartError
 from app.processes.server import make_server
+from app.processes.signals import stop_signals
+from app.processes.streams import say
 from app.serving.board import SharedBoard
 from app.serving.catalog import Catalog
 from app.settings import Settings, load_settings
@@ -90,12 +93,15 @@ async def _serve_alone(
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         engine.start()
-        print(banner(settings.store, listener.getsockname(), engine.status().models), flush=True)
+        say(banner(settings.store, listener.getsockname(), engine.status().models))
         yield
         await engine.close()
 
     app = create_app(settings, engine, catalog, lifespan=lifespan)
-    await make_server(app, settings).serve(sockets=[listener])
+    server = make_server(app, settings)
+    if signal.SIGHUP in stop_signals():
+        signal.signal(signal.SIGHUP, server.handle_exit)  # as uvicorn sees to the others
+    await server.serve(sockets=[listener])
 
 
 @asynccontextmanager

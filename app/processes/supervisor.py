@@ -4,7 +4,7 @@ The supervisor binds the port, makes the private folder for the engines' sockets
 each device and the front ends, and starts again whatever dies or hangs (`app/processes/watch.py`). It computes nothing,
 so it has little to die of; if it is killed all the same, its children end by themselves (`app/processes/child.py`).
 
-SIGTERM or Ctrl-C: front ends finish what they hold, then the engine, which is kept up until then, exit 0. A
+SIGTERM, SIGHUP or Ctrl-C: front ends finish what they hold, then the engine, which is kept up until then, exit 0. A
 second signal ends all at once.
 """
 
@@ -13,10 +13,9 @@ import contextlib
 import logging
 import os
 import shutil
-import signal
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +25,8 @@ from app.processes.banner import banner
 from app.processes.child import board_file, engine_socket
 from app.processes.devices import engine_environments
 from app.processes.process import Process, StartError
+from app.processes.signals import deferred, stop_signals
+from app.processes.streams import say
 from app.processes.watch import Watch
 from app.serving import board
 from app.settings import Settings
@@ -46,14 +47,16 @@ def run(settings: Settings, keys: list[ModelKey], listener: socket.socket, *, en
     Raises:
         StartError: a child refuses to start or dies again and again, or there is no place for the engine's socket.
     """
-    runtime = _make_runtime_folder()
-    configure(settings.log_format)
-    try:
-        # Before prometheus_client is imported anywhere: it chooses memory-mapped values at import.
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(runtime)
-        asyncio.run(Supervisor(settings, keys, listener, runtime, engine=engine).run())
-    finally:
-        shutil.rmtree(runtime, ignore_errors=True)
+    with deferred() as told:  # else a signal before the event loop listens would leave the folder behind
+        runtime = _make_runtime_folder()
+        try:
+            configure(settings.log_format)
+            # Before prometheus_client is imported anywhere: it chooses memory-mapped values at import.
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(runtime)
+            asyncio.run(Supervisor(settings, keys, listener, runtime, engine=engine).run(told))
+        finally:
+            with deferred():  # the event loop has given the signals back
+                shutil.rmtree(runtime, ignore_errors=True)
 
 
 def _make_runtime_folder() -> Path:
@@ -111,11 +114,13 @@ class Supervisor:
         ]
         self._children = [*self._front_ends, *self._engines]
 
-    async def run(self) -> None:
-        """Start, keep, and end the children."""
+    async def run(self, told: Sequence[int]) -> None:
+        """Start, keep, and end the children; nothing of it if `told` to stop before."""
         loop = asyncio.get_running_loop()
-        for signum in (signal.SIGTERM, signal.SIGINT):
+        for signum in stop_signals():
             loop.add_signal_handler(signum, self._told_to_stop)
+        if told:
+            return
         try:
             if not await self._or_stop(self._start()):
                 return
@@ -132,7 +137,7 @@ class Supervisor:
                 child.kill()
 
     async def _start(self) -> None:
-        print(f"loading {', '.join(map(str, self._keys))} …", flush=True)
+        say(f"loading {', '.join(map(str, self._keys))} …")
         self._metrics.engine_restarts_total.inc(0)
         try:
             async with asyncio.TaskGroup() as group:
@@ -143,7 +148,7 @@ class Supervisor:
         engine = RemoteEngine(self._sockets)
         engine.start()
         await engine.all_connected()
-        print(banner(self._settings.store, self._listener.getsockname(), engine.status().models), flush=True)
+        say(banner(self._settings.store, self._listener.getsockname(), engine.status().models))
         await engine.close()
 
     async def _keep(self, child: Process) -> None:

@@ -6,6 +6,8 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -18,7 +20,7 @@ import pytest
 from app.processes import process, supervisor
 from app.processes.process import Process, StartError
 from app.settings import Settings
-from tests.e2e.service import TINY_MODELS, Service, running, start
+from tests.e2e.service import ROOT, TINY_MODELS, Service, free_port, running, start
 
 pytestmark = pytest.mark.slow
 TEXTS = [f"turn on the {room} light number {n}" for room in ("kitchen", "hall", "garden") for n in range(40)]
@@ -129,13 +131,18 @@ def test_an_engine_that_can_no_longer_start_ends_the_service_with_its_reason(tmp
         assert time.monotonic() - killed_s < 25  # not a request's whole deadline, of 30 s
 
 
-def test_sigterm_answers_what_is_in_the_house_and_exits_0() -> None:
-    with running() as service, ThreadPoolExecutor(4) as pool:
+@pytest.mark.parametrize(
+    ("signum", "workers"),
+    [(signal.SIGTERM, "1"), (signal.SIGHUP, "1"), (signal.SIGHUP, "0")],
+    ids=["SIGTERM", "SIGHUP", "SIGHUP, one process"],
+)
+def test_a_signal_to_stop_answers_what_is_in_the_house_and_exits_0(signum: signal.Signals, workers: str) -> None:
+    with running(workers=workers) as service, ThreadPoolExecutor(4) as pool:
         embed(service, ["warm"])
         asked = [pool.submit(embed, service, TEXTS * 8) for _ in range(4)]
         while service.metric("encodery_tokenize_seconds_count") < 5:
             os.sched_yield()
-        service.process.send_signal(signal.SIGTERM)
+        service.process.send_signal(signum)
 
         assert [len(future.result()) for future in asked] == [len(TEXTS) * 8] * 4
         assert service.process.wait(20) == 0
@@ -167,6 +174,24 @@ def test_children_end_and_leave_nothing_when_the_supervisor_is_killed(
         for pid in children:
             wait_until_gone(pid)
         assert list(tmp_path.glob("encodery-*")) == []
+
+
+def test_a_service_whose_output_is_closed_or_read_by_nobody_serves_and_leaves_nothing(tmp_path: Path) -> None:
+    port = free_port()
+    environ = {"ENCODERY_MODELS_DIR": str(TINY_MODELS), "ENCODERY_PORT": str(port), "TMPDIR": str(tmp_path)}
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = ["sh", "-c", 'exec "$0" -m app serve 2>&-', sys.executable]
+    process = subprocess.Popen(command, cwd=ROOT, env=os.environ | environ, stdout=writer, text=True)
+    os.close(writer)
+    try:
+        embed_when_back(Service(f"http://127.0.0.1:{port}", process, ""))
+        process.terminate()
+
+        assert process.wait(20) == 0
+        assert list(tmp_path.iterdir()) == []
+    finally:
+        process.kill()
 
 
 def test_everything_in_one_process_serves_too() -> None:
