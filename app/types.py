@@ -146,6 +146,7 @@ class EngineStatus:
     is_ready: bool
     models: Sequence[ModelStatus] = field(default=())
     oldest_batch_s: float = 0.0  # how long the batch has run that runs longest; an engine that hangs shows here
+    refusal: str | None = None  # why no engine comes up, where that is known
 
 
 class Engine(Protocol):

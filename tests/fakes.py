@@ -54,17 +54,19 @@ class FakeEngine:
         *,
         behaviour: Behaviour | None = None,
         is_ready: bool = True,
+        refusal: str | None = None,
         cost: Cost = COST,
     ) -> None:
         self._outputs = outputs
         self.behaviour = behaviour or self.compute
         self._cost = cost
         self.is_ready = is_ready
+        self.refusal = refusal
         self.works: list[Work] = []
 
     def status(self) -> EngineStatus:
         models = [ModelStatus(key, "cpu", "fp32", self._cost, PLAN) for key in self._outputs] if self.is_ready else []
-        return EngineStatus(is_ready=self.is_ready, models=models)
+        return EngineStatus(is_ready=self.is_ready, models=models, refusal=self.refusal)
 
     async def submit(self, work: Work) -> Answer:
         self.works.append(work)

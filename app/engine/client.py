@@ -2,7 +2,8 @@
 
 Each request goes to the engine with the least work before it. When an engine dies, what it had not answered is sent
 again – once; inference has no side effects –, to another engine or to the next one that listens there. What is held by
-two engines that die is failed. Requests that find no engine wait for one until their deadlines.
+two engines that die is failed. Requests that find no engine wait for one until their deadlines, unless it is known that
+engines refuse to start.
 """
 
 import asyncio
@@ -38,6 +39,7 @@ class RemoteEngine:
         self._links = [Link(path, self) for path in paths]
         self._pending: dict[int, Pending] = {}
         self._ids = itertools.count(1)
+        self._refusal: str | None = None
         self._any_up, self._all_up = asyncio.Event(), asyncio.Event()
 
     def start(self) -> None:
@@ -73,6 +75,7 @@ class RemoteEngine:
             is_ready=any(status.is_ready for status in statuses),
             models=list(models.values()),
             oldest_batch_s=max(status.oldest_batch_s for status in statuses),
+            refusal=None if any(link.is_up for link in self._links) else self._refusal,
         )
 
     async def submit(self, work: Work) -> Answer:
@@ -91,14 +94,19 @@ class RemoteEngine:
             self._leave(pending)
             del self._pending[pending.id]
 
+    def refused(self, reason: str | None) -> None:
+        """Why engines refuse to start, as far as known: while there is none, what waits for one fails with it."""
+        self._refusal = reason
+        if reason is not None:
+            self._route_waiting()
+
     def link_up(self, link: Link) -> None:
         """See `Owner`: what waits for an engine has one."""
+        self._refusal = None
         self._any_up.set()
         if all(each.is_up for each in self._links):
             self._all_up.set()
-        for pending in self._pending.values():
-            if pending.link is None:
-                self._route(pending)
+        self._route_waiting()
 
     def link_down(self, link: Link) -> None:
         """See `Owner`: what it held goes to another engine, or waits."""
@@ -123,9 +131,16 @@ class RemoteEngine:
             if (pending := self._pending.get(failure.id)) is not None:
                 _fail(pending, failure.error)
 
+    def _route_waiting(self) -> None:
+        for pending in self._pending.values():
+            if pending.link is None:
+                self._route(pending)
+
     def _route(self, pending: Pending) -> None:
-        """Send to the engine with the least work before it; without an engine, leave it waiting."""
+        """Send to the engine with the least work before it; without an engine, leave it waiting if one may come."""
         up = [link for link in self._links if link.is_up]
+        if not up and self._refusal is not None:
+            _fail(pending, NotReadyError(f"the engine does not start: {self._refusal}", retry_after_ms=1000))
         if not up or pending.future.done():
             return
         holding = [link for link in up if pending.work.model in link.models()]

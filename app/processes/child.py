@@ -55,7 +55,8 @@ def make_parser(prog: str) -> argparse.ArgumentParser:
     parser.add_argument("--runtime", type=Path, required=True, help="the supervisor's folder")
     parser.add_argument("--engines", type=int, required=True, help="how many engines there are")
     parser.add_argument("--number", type=int, required=True, help="which of its kind this child is, from 0")
-    parser.add_argument("models", nargs="+", type=_model_key, metavar="NAME@VERSION")
+    models = "what to serve; of several versions of a name, the first is its default"
+    parser.add_argument("models", nargs="+", type=_model_key, metavar="NAME@VERSION", help=models)
     return parser
 
 

@@ -18,10 +18,15 @@ log = logging.getLogger(__name__)
 
 START_S = 120.0  # a child that is not ready by then never will be
 DUMP_S = 0.5  # for a hanging child to print where its threads stand
+REFUSALS_MAX = 3  # in a row: what a child refuses seldom passes by itself, but a file may be in the middle of a change
 
 
 class StartError(Exception):
     """The service cannot start; the message is one line for a person."""
+
+
+class RefusedError(StartError):
+    """A child says that it cannot serve, and why."""
 
 
 class Process:
@@ -36,12 +41,14 @@ class Process:
         lifeline: int,
         fds: Sequence[int] = (),
         on_death: Callable[[int], None],
+        on_refusal: Callable[[str | None], None] = lambda _: None,
     ) -> None:
         self.name = name
         self._arguments = [*arguments, "--lifeline", str(lifeline)]
         self._environ = environ
         self._fds = (lifeline, *fds)
         self._on_death = on_death  # gets the pid of a child that died without being told to
+        self._on_refusal = on_refusal  # gets the reason of a start that was refused; None once one was not
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
         self.ready_s: float | None = None  # since when it serves; None while it does not
@@ -56,7 +63,7 @@ class Process:
         """Start it and return once it is ready.
 
         Raises:
-            StartError: it refused (with its reason), ended, or took longer than `START_S`.
+            RefusedError: it refused, with its reason. StartError: it ended, or took longer than `START_S`.
         """
         told, notify = os.pipe()
         try:
@@ -76,17 +83,22 @@ class Process:
             raise
         if line == "ready":
             self.ready_s = time.monotonic()
+            self._on_refusal(None)
             return
         code = await self._process.wait()
-        raise StartError(line.removeprefix("refused ") or f"the {self.name} process ended with exit code {code}")
+        if line.startswith("refused "):
+            reason = line.removeprefix("refused ")
+            self._on_refusal(reason)
+            raise RefusedError(reason)
+        raise StartError(f"the {self.name} process ended with exit code {code}")
 
     async def keep(self) -> None:
         """Start it again whenever it dies, until `stop`.
 
         Raises:
-            StartError: it has died too often.
+            StartError: it has died too often, or refuses to start.
         """
-        restarts = Restarts(time.monotonic)
+        restarts, refusals = Restarts(time.monotonic), 0
         while True:
             assert self._process is not None
             code = await self._process.wait()
@@ -101,6 +113,12 @@ class Process:
             await asyncio.sleep(wait_s)
             try:
                 await self.start()
+                refusals = 0
+            except RefusedError as error:
+                log.error("the %s process refused to start: %s", self.name, error)
+                refusals += 1
+                if refusals == REFUSALS_MAX:
+                    raise StartError(f"the {self.name} process refuses to start: {error}") from error
             except (StartError, OSError) as error:  # OSError: no process or memory left; perhaps later
                 log.error("the %s process did not start: %s", self.name, error)
 

@@ -4,7 +4,8 @@ The supervisor binds the port, makes the private folder for the engines' sockets
 each device and the front ends, and starts again whatever dies or hangs (`app/processes/watch.py`). It computes nothing,
 so it has little to die of; if it is killed all the same, its children end by themselves (`app/processes/child.py`).
 
-SIGTERM or Ctrl-C: front ends finish what they hold, then the engine ends, exit 0. A second signal ends all at once.
+SIGTERM, SIGHUP or Ctrl-C: front ends finish what they hold, then the engine, which is kept up until then, exit 0. A
+second signal ends all at once.
 """
 
 import asyncio
@@ -12,18 +13,20 @@ import contextlib
 import logging
 import os
 import shutil
-import signal
 import socket
 import tempfile
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from functools import partial
 from pathlib import Path
 
 from app.engine.client import RemoteEngine
+from app.processes import refusals
 from app.processes.banner import banner
 from app.processes.child import board_file, engine_socket
 from app.processes.devices import engine_environments
 from app.processes.process import Process, StartError
+from app.processes.signals import deferred, stop_signals
+from app.processes.streams import say
 from app.processes.watch import Watch
 from app.serving import board
 from app.settings import Settings
@@ -42,16 +45,18 @@ def run(settings: Settings, keys: list[ModelKey], listener: socket.socket, *, en
     """Serve until told to stop. `engine` is the module of the engines' program.
 
     Raises:
-        StartError: a child refused to start or dies again and again, or there is no place for the engine's socket.
+        StartError: a child refuses to start or dies again and again, or there is no place for the engine's socket.
     """
-    runtime = _make_runtime_folder()
-    configure(settings.log_format)
-    try:
-        # Before prometheus_client is imported anywhere: it chooses memory-mapped values at import.
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(runtime)
-        asyncio.run(Supervisor(settings, keys, listener, runtime, engine=engine).run())
-    finally:
-        shutil.rmtree(runtime, ignore_errors=True)
+    with deferred() as told:  # else a signal before the event loop listens would leave the folder behind
+        runtime = _make_runtime_folder()
+        try:
+            configure(settings.log_format)
+            # Before prometheus_client is imported anywhere: it chooses memory-mapped values at import.
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(runtime)
+            asyncio.run(Supervisor(settings, keys, listener, runtime, engine=engine).run(told))
+        finally:
+            with deferred():  # the event loop has given the signals back
+                shutil.rmtree(runtime, ignore_errors=True)
 
 
 def _make_runtime_folder() -> Path:
@@ -91,6 +96,7 @@ class Supervisor:
                 environ=environ,
                 lifeline=lifeline,
                 on_death=self._engine_died,
+                on_refusal=partial(refusals.tell, runtime),
             )
             for number, environ in enumerate(environments)
         ]
@@ -108,20 +114,22 @@ class Supervisor:
         ]
         self._children = [*self._front_ends, *self._engines]
 
-    async def run(self) -> None:
-        """Start, keep, and end the children."""
+    async def run(self, told: Sequence[int]) -> None:
+        """Start, keep, and end the children; nothing of it if `told` to stop before."""
         loop = asyncio.get_running_loop()
-        for signum in (signal.SIGTERM, signal.SIGINT):
+        for signum in stop_signals():
             loop.add_signal_handler(signum, self._told_to_stop)
+        if told:
+            return
         try:
             if not await self._or_stop(self._start()):
                 return
-            keepers = [asyncio.create_task(self._keep(child)) for child in self._children]
-            keepers.append(asyncio.create_task(Watch(self._engines, self._sockets).run()))
-            await self._stop.wait()
-            for keeper in keepers:  # first, so that nothing that ends now is started again
-                keeper.cancel()
-            await self._end()
+            watch = Watch(self._engines, self._sockets, self._front_ends, board_file(self._runtime))
+            async with _running(watch.run(), *map(self._keep, self._engines)):
+                async with _running(*map(self._keep, self._front_ends)):
+                    await self._stop.wait()
+                await self._end_front_ends()
+            await asyncio.gather(*(child.stop(ENGINE_GRACE_S) for child in self._engines))
             if self._failure is not None:
                 raise self._failure
         finally:
@@ -129,7 +137,7 @@ class Supervisor:
                 child.kill()
 
     async def _start(self) -> None:
-        print(f"loading {', '.join(map(str, self._keys))} …", flush=True)
+        say(f"loading {', '.join(map(str, self._keys))} …")
         self._metrics.engine_restarts_total.inc(0)
         try:
             async with asyncio.TaskGroup() as group:
@@ -140,13 +148,13 @@ class Supervisor:
         engine = RemoteEngine(self._sockets)
         engine.start()
         await engine.all_connected()
-        print(banner(self._settings.store, self._listener.getsockname(), engine.status().models), flush=True)
+        say(banner(self._settings.store, self._listener.getsockname(), engine.status().models))
         await engine.close()
 
     async def _keep(self, child: Process) -> None:
         try:
             await child.keep()
-        except StartError as error:  # died too often: whoever runs the service has to know
+        except StartError as error:  # died too often, or refuses: whoever runs the service has to know
             self._failure = error
             self._stop.set()
 
@@ -162,11 +170,10 @@ class Supervisor:
         await asyncio.gather(starting, return_exceptions=True)
         return False
 
-    async def _end(self) -> None:
+    async def _end_front_ends(self) -> None:
         self._listener.close()  # it ends with the last front end's: who calls after that is refused, not left waiting
         grace_s = self._settings.timeout_ms / 1000 + 2
         await asyncio.gather(*(child.stop(grace_s) for child in self._front_ends))
-        await asyncio.gather(*(child.stop(ENGINE_GRACE_S) for child in self._engines))
 
     def _told_to_stop(self) -> None:
         if self._stop.is_set():  # the second time: at once
@@ -182,3 +189,14 @@ class Supervisor:
     def _engine_died(self, pid: int) -> None:
         self._metrics.forget(pid)
         self._metrics.engine_restarts_total.inc()
+
+
+@contextlib.asynccontextmanager
+async def _running(*coroutines: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """They run while this lasts; who is kept by one of them is no longer started again after it."""
+    tasks = [asyncio.create_task(each) for each in coroutines]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()

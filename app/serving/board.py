@@ -1,7 +1,8 @@
 """How do several front ends know what all of them have let in?
 
 A small file in the supervisor's folder, mapped by every front end: a row of numbers for each, written by its owner
-alone and read by all. A store of eight aligned bytes is never seen half, so nothing needs a lock.
+alone and read by all. A store of eight aligned bytes is never seen half, so nothing needs a lock. The supervisor reads
+here when each front end last beat, to see which one hangs.
 """
 
 import mmap
@@ -12,7 +13,8 @@ import numpy as np
 from app.batching.admission import PLACES, Places
 
 SLOTS = 64  # as many front ends as the settings allow
-COLUMNS = PLACES + 1  # the last one: their sum
+SUM, BEAT = PLACES, PLACES + 1  # columns after the places: their sum, and when the front end last beat
+COLUMNS = PLACES + 2
 ROW_BYTES = 8 * COLUMNS
 
 
@@ -23,6 +25,17 @@ def clear(path: Path, slot: int) -> None:
         file.write(bytes(ROW_BYTES))
 
 
+def beats_s(path: Path) -> list[float]:
+    """When the front end of each number last beat, on the monotonic clock that processes share; 0 if never.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    data = path.read_bytes() if path.exists() else b""
+    rows = np.frombuffer(data.ljust(SLOTS * ROW_BYTES, b"\0"), np.float64, SLOTS * COLUMNS)
+    return rows.reshape(SLOTS, COLUMNS)[:, BEAT].tolist()  # type: ignore[no-any-return]  # numpy's own annotation
+
+
 class SharedBoard:
     """`app.batching.admission.Board` over the file at `path`, for `slots` front ends; `slot` is this one's number."""
 
@@ -30,13 +43,17 @@ class SharedBoard:
         with path.open("a+b") as file:
             file.truncate(SLOTS * ROW_BYTES)
             rows = np.frombuffer(mmap.mmap(file.fileno(), SLOTS * ROW_BYTES), np.float64).reshape(SLOTS, COLUMNS)
-        self._places, self._sums, self._own = rows[:slots, :PLACES], rows[:slots, PLACES], rows[slot]
+        self._places, self._sums, self._own = rows[:slots, :PLACES], rows[:slots, SUM], rows[slot]
         self._own[:] = 0.0  # what a dead one of this number had let in, if nobody has cleared it
 
     def add(self, place: int, ms: float) -> None:
         """See `Board`."""
         self._own[place] += ms
-        self._own[PLACES] += ms
+        self._own[SUM] += ms
+
+    def beat(self, now_s: float) -> None:
+        """The front end is well at `now_s`."""
+        self._own[BEAT] = now_s
 
     def places_ms(self) -> Places:
         """See `Board`."""

@@ -11,7 +11,7 @@ from typing import Literal, Self, TypeVar
 
 from app.bundle.manifest import ClassifyHead, EmbedHead, Manifest
 from app.bundle.open import open_bundle
-from app.bundle.store import bundle_dir, current
+from app.bundle.store import bundle_dir
 from app.bundle.tokenizer import load_tokenizer
 from app.encoding.tokenizer import TextEncoder
 from app.errors import HeadError, InvalidRequestError, ModelNotFoundError
@@ -59,17 +59,13 @@ class Catalog:
 
     @classmethod
     def open(cls, store: Path, keys: Sequence[ModelKey]) -> Self:
-        """Open manifest and tokenizer of each bundle. A model's default is its `current` version where that is
-        served, else the highest.
+        """Open manifest and tokenizer of each bundle. A model's default is the first of its versions in `keys`: a
+        `current` file that changes later is the next start's, not that of a front end that is started again.
 
         Raises:
             BundleError: a bundle breaks a rule of the format.
         """
-        defaults: dict[str, int] = {}
-        for name in {key.name for key in keys}:
-            versions = [key.version for key in keys if key.name == name]
-            wanted = current(store, name)
-            defaults[name] = wanted if wanted in versions else max(versions)
+        defaults = {key.name: key.version for key in reversed(keys)}  # the last one written stands
         return cls([_open(bundle_dir(store, key.name, key.version)) for key in keys], defaults)
 
     def names(self) -> list[str]:

@@ -91,7 +91,10 @@ class Service:
             raise NotReadyError(
                 "the service is shutting down; send the request to another replica", retry_after_ms=1000
             )
-        if not self._engine.status().is_ready:
+        status = self._engine.status()
+        if status.refusal is not None:
+            raise NotReadyError(f"the engine does not start: {status.refusal}", retry_after_ms=1000)
+        if not status.is_ready:
             raise NotReadyError("the engine is starting; retry in a moment", retry_after_ms=1000)
 
     def gate(self, principal: str) -> None:

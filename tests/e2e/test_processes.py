@@ -6,6 +6,8 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -18,7 +20,7 @@ import pytest
 from app.processes import process, supervisor
 from app.processes.process import Process, StartError
 from app.settings import Settings
-from tests.e2e.service import TINY_MODELS, Service, running, start
+from tests.e2e.service import ROOT, TINY_MODELS, Service, free_port, running, start
 
 pytestmark = pytest.mark.slow
 TEXTS = [f"turn on the {room} light number {n}" for room in ("kitchen", "hall", "garden") for n in range(40)]
@@ -96,15 +98,65 @@ def embed_when_back(service: Service) -> None:
     raise AssertionError("no front end came back")
 
 
-def test_sigterm_answers_what_is_in_the_house_and_exits_0() -> None:
-    with running() as service, ThreadPoolExecutor(4) as pool:
+def copied_models(tmp_path: Path) -> Path:
+    """The tiny bundles in a place where they may be damaged."""
+    models_dir = tmp_path / "models"
+    shutil.copytree(TINY_MODELS / "store", models_dir / "store")
+    return models_dir
+
+
+def test_a_front_end_that_is_started_again_serves_what_the_service_began_with(tmp_path: Path) -> None:
+    models_dir = copied_models(tmp_path)
+    with running(models_dir) as service:
+        (models_dir / "store" / "tiny-encoder" / "current").unlink()
+        (models_dir / "store" / "tiny-classifier" / "current").write_text("7")
+        os.kill(service.children("app.processes.frontend")[0], signal.SIGKILL)
+
+        embed_when_back(service)
+
+
+def test_an_engine_that_can_no_longer_start_ends_the_service_with_its_reason(tmp_path: Path) -> None:
+    models_dir = copied_models(tmp_path)
+    with running(models_dir) as service, ThreadPoolExecutor(1) as pool:
+        os.truncate(models_dir / "store" / "tiny-encoder" / "1" / "model.fp32.onnx", 10)
+        os.kill(service.children("app.processes.engine")[0], signal.SIGKILL)
+        killed_s = time.monotonic()
+        answer = pool.submit(service.post, "/embed", {"text": "held"}).result()
+        output, _ = service.process.communicate(timeout=30)
+
+        assert answer.status_code == 503
+        assert "the engine does not start: [B05-bytes]" in answer.json()["error"]["message"]
+        assert service.process.returncode == 1
+        assert output.splitlines()[-1].startswith("encodery: the engine process refuses to start: [B05-bytes]")
+        assert time.monotonic() - killed_s < 25  # not a request's whole deadline, of 30 s
+
+
+@pytest.mark.parametrize(
+    ("signum", "workers"),
+    [(signal.SIGTERM, "1"), (signal.SIGHUP, "1"), (signal.SIGHUP, "0")],
+    ids=["SIGTERM", "SIGHUP", "SIGHUP, one process"],
+)
+def test_a_signal_to_stop_answers_what_is_in_the_house_and_exits_0(signum: signal.Signals, workers: str) -> None:
+    with running(workers=workers) as service, ThreadPoolExecutor(4) as pool:
         embed(service, ["warm"])
         asked = [pool.submit(embed, service, TEXTS * 8) for _ in range(4)]
         while service.metric("encodery_tokenize_seconds_count") < 5:
             os.sched_yield()
-        service.process.send_signal(signal.SIGTERM)
+        service.process.send_signal(signum)
 
         assert [len(future.result()) for future in asked] == [len(TEXTS) * 8] * 4
+        assert service.process.wait(20) == 0
+
+
+def test_an_engine_that_hangs_after_sigterm_is_replaced_and_what_it_held_is_answered() -> None:
+    with running() as service, ThreadPoolExecutor(1) as pool:
+        os.kill(service.children("app.processes.engine")[0], signal.SIGSTOP)
+        asked = pool.submit(embed, service, TEXTS[:3])
+        while service.metric("encodery_tokenize_seconds_count") < 1:
+            os.sched_yield()
+        service.process.send_signal(signal.SIGTERM)
+
+        assert len(asked.result()) == 3
         assert service.process.wait(20) == 0
 
 
@@ -122,6 +174,24 @@ def test_children_end_and_leave_nothing_when_the_supervisor_is_killed(
         for pid in children:
             wait_until_gone(pid)
         assert list(tmp_path.glob("encodery-*")) == []
+
+
+def test_a_service_whose_output_is_closed_or_read_by_nobody_serves_and_leaves_nothing(tmp_path: Path) -> None:
+    port = free_port()
+    environ = {"ENCODERY_MODELS_DIR": str(TINY_MODELS), "ENCODERY_PORT": str(port), "TMPDIR": str(tmp_path)}
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = ["sh", "-c", 'exec "$0" -m app serve 2>&-', sys.executable]
+    process = subprocess.Popen(command, cwd=ROOT, env=os.environ | environ, stdout=writer, text=True)
+    os.close(writer)
+    try:
+        embed_when_back(Service(f"http://127.0.0.1:{port}", process, ""))
+        process.terminate()
+
+        assert process.wait(20) == 0
+        assert list(tmp_path.iterdir()) == []
+    finally:
+        process.kill()
 
 
 def test_everything_in_one_process_serves_too() -> None:
@@ -177,8 +247,7 @@ def test_a_busy_port_stops_the_start_with_one_line() -> None:
 
 def test_a_refused_bundle_stops_the_start_with_one_line(tmp_path: Path) -> None:
     """The engine and the front end both read it; neither may show a traceback."""
-    models_dir = tmp_path / "models"
-    shutil.copytree(TINY_MODELS / "store", models_dir / "store")
+    models_dir = copied_models(tmp_path)
     (models_dir / "store" / "tiny-encoder" / "1" / "manifest.json").write_bytes(b"\xff" * 2**20)
     process = start(models_dir)
     output, _ = process.communicate(timeout=60)
@@ -236,6 +305,16 @@ def test_an_engine_that_hangs_is_replaced_and_what_it_held_is_answered() -> None
 
         assert len(asked.result()) == 3
         assert service.children("app.processes.engine") != [engine]
+
+
+def test_a_front_end_that_hangs_is_replaced() -> None:
+    """Callers whom the kernel takes in would wait for it for ever."""
+    with running() as service:
+        front_end = service.children("app.processes.frontend")[0]
+        os.kill(front_end, signal.SIGSTOP)
+
+        wait_until_gone(front_end)
+        embed_when_back(service)
 
 
 def test_several_engines_share_the_work_and_one_may_die() -> None:

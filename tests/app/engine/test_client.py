@@ -16,7 +16,7 @@ from app.engine import frames, server
 from app.engine.client import RemoteEngine
 from app.engine.core import Core
 from app.engine.server import EngineServer, listen
-from app.errors import EngineFailedError
+from app.errors import EngineFailedError, NotReadyError
 from app.types import Ids, Rows, Work
 from tests.app.engine.fakes import KEY, EchoRunner, GatedRunner, PoisonedRunner, ids, loaded
 
@@ -107,6 +107,29 @@ def test_requests_sent_before_an_engine_is_there_wait_for_it() -> None:
             await host.start()
 
             assert (await early).outputs["out"].tolist() == [[9.0, 2.0]]
+        await host.close()
+
+    run_with_socket(check)
+
+
+def test_requests_without_an_engine_end_with_the_reason_why_none_starts() -> None:
+    async def check(path: Path) -> None:
+        async with remote(path) as engine:
+            early = asyncio.create_task(engine.submit(work(4, 5)))
+            await asyncio.sleep(0)
+            engine.refused("the graph is broken")
+
+            for request in (early, engine.submit(work(6))):
+                with pytest.raises(NotReadyError, match="the engine does not start: the graph is broken"):
+                    await request
+            assert engine.status().refusal == "the graph is broken"
+
+            host = Host(path, EchoRunner())
+            await host.start()
+            await engine.connected()
+
+            assert engine.status().refusal is None
+            assert (await engine.submit(work(4, 5))).outputs["out"].tolist() == [[9.0, 2.0]]
         await host.close()
 
     run_with_socket(check)

@@ -96,6 +96,13 @@ def test_draining_service_is_not_ready_and_still_answers(catalog: Catalog) -> No
     assert asyncio.run(service.run(ask(catalog, "a"), record())).tokens == 3
 
 
+def test_readiness_tells_why_no_engine_starts() -> None:
+    service = Service(FakeEngine(outputs_of(), is_ready=False, refusal="the graph is broken"), Settings())
+
+    with pytest.raises(NotReadyError, match="the engine does not start: the graph is broken"):
+        service.check_ready()
+
+
 def test_tokens_leave_the_admission_however_a_request_ends(catalog: Catalog) -> None:
     """A request that ends badly must not take the place of others for ever."""
     service = Service(FakeEngine(outputs_of(), behaviour=failing(ZeroDivisionError())), Settings())
