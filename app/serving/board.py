@@ -5,12 +5,15 @@ alone and read by all. A store of eight aligned bytes is never seen half, so not
 here when each front end last beat, to see which one hangs.
 """
 
-import mmap
+import logging
 from pathlib import Path
 
 import numpy as np
 
 from app.batching.admission import PLACES, Places
+from app.telemetry.mapped import map_file
+
+log = logging.getLogger(__name__)
 
 SLOTS = 64  # as many front ends as the settings allow
 SUM, BEAT = PLACES, PLACES + 1  # columns after the places: their sum, and when the front end last beat
@@ -20,7 +23,9 @@ ROW_BYTES = 8 * COLUMNS
 
 def clear(path: Path, slot: int) -> None:
     """What the dead front end of this number had let in went with it: the others stop counting it."""
-    with path.open("a+b"), path.open("r+b") as file:  # the first makes it, where the dead one had not
+    if not path.exists():  # it died before it had one
+        return
+    with path.open("r+b") as file:
         file.seek(slot * ROW_BYTES)
         file.write(bytes(ROW_BYTES))
 
@@ -40,9 +45,11 @@ class SharedBoard:
     """`app.batching.admission.Board` over the file at `path`, for `slots` front ends; `slot` is this one's number."""
 
     def __init__(self, path: Path, slot: int, slots: int = SLOTS) -> None:
-        with path.open("a+b") as file:
-            file.truncate(SLOTS * ROW_BYTES)
-            rows = np.frombuffer(mmap.mmap(file.fileno(), SLOTS * ROW_BYTES), np.float64).reshape(SLOTS, COLUMNS)
+        try:
+            rows = np.frombuffer(map_file(path, SLOTS * ROW_BYTES), np.float64).reshape(SLOTS, COLUMNS)
+        except OSError as error:
+            log.error("%s cannot be written (%s): this front end does not see the load of others", path, error.strerror)
+            rows = np.zeros((SLOTS, COLUMNS))
         self._places, self._sums, self._own = rows[:slots, :PLACES], rows[:slots, SUM], rows[slot]
         self._own[:] = 0.0  # what a dead one of this number had let in, if nobody has cleared it
 

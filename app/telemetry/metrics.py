@@ -12,8 +12,10 @@ made-up path or model name adds no series. Gauges use the `live` modes: they go 
 import functools
 import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TypeVar
 
+import prometheus_client.values
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     REGISTRY,
@@ -24,7 +26,11 @@ from prometheus_client import (
     disable_created_metrics,
 )
 from prometheus_client import generate_latest as generate
+from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
+
+from app.telemetry.backed import BackedDict
 
 MetricT = TypeVar("MetricT", Counter, Gauge, Histogram)
 
@@ -37,6 +43,8 @@ _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 _TOKENS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 65536)
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, that nobody reads
+
+prometheus_client.values.MmapedDict = BackedDict  # type: ignore[attr-defined]  # it has no hook for this
 
 # Front ends.
 requests_total = Counter("encodery_requests_total", "Requests answered.", ["route", "model", "code"])
@@ -123,12 +131,26 @@ def child(metric: MetricT, *labels: str) -> MetricT:
 
 
 def render() -> tuple[bytes, str]:
-    """The exposition text of all processes, and its content type."""
+    """The exposition text of all processes, and its content type.
+
+    Raises:
+        OSError: the files of the processes cannot be read.
+    """
     if MULTIPROCESS_VARIABLE not in os.environ:
         return generate(REGISTRY), CONTENT_TYPE_LATEST
     registry = CollectorRegistry()
-    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # prometheus_client leaves it untyped
+    registry.register(_AllProcesses())
     return generate(registry), CONTENT_TYPE_LATEST
+
+
+class _AllProcesses(Collector):
+    """prometheus_client's own collector takes a folder that cannot be listed for an empty one."""
+
+    def collect(self) -> Iterable[Metric]:
+        folder = Path(os.environ[MULTIPROCESS_VARIABLE])
+        files = [str(file) for file in folder.iterdir() if file.suffix == ".db"]
+        metrics: Iterable[Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
+        return metrics
 
 
 def forget(pid: int) -> None:

@@ -34,10 +34,17 @@ async def ready(request: Request) -> Health:
     return Health(status="ready")
 
 
-@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {}}}, **openapi.errors([NotReadyError])},
+)
 async def show_metrics() -> Response:
     """Show the counts of all processes in Prometheus's text format."""
-    body, content_type = metrics.render()
+    try:
+        body, content_type = metrics.render()
+    except OSError as error:
+        raise NotReadyError(f"the counts cannot be read now ({error.strerror})") from error
     return Response(body, media_type=None, headers={"content-type": content_type})
 
 

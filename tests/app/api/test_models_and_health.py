@@ -1,3 +1,8 @@
+from pathlib import Path
+
+import pytest
+
+from app.telemetry import metrics
 from tests.app.api.conftest import MakeClient
 from tests.fakes import Client, FakeEngine, error_of
 from tests.stores import DIMENSIONS, INTENTS, MAX_TOKENS, outputs_of
@@ -70,8 +75,8 @@ def test_live_and_ready_answer(client: Client) -> None:
     assert client.get("/ready").json() == {"status": "ready"}
 
 
-def test_live_and_ready_answer_head(client: Client) -> None:
-    assert [client.head(path).status_code for path in ("/live", "/ready")] == [200, 200]
+def test_probes_take_head(client: Client) -> None:
+    assert [client.request("HEAD", path).status_code for path in ("/live", "/ready")] == [200, 200]
 
 
 def test_without_an_engine_the_service_lives_and_is_not_ready(make_client: MakeClient) -> None:
@@ -90,6 +95,14 @@ def test_root_leads_to_the_documentation(client: Client) -> None:
 
     assert (response.status_code, response.headers["location"]) == (307, "/docs")
     assert client.get("/docs").status_code == 200
+
+
+def test_counts_that_cannot_be_read_are_a_503(client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(metrics.MULTIPROCESS_VARIABLE, str(tmp_path / "gone"))
+
+    response = client.get("/metrics")
+
+    assert (response.status_code, error_of(response)["code"]) == (503, "not_ready")
 
 
 def test_metrics_are_in_prometheus_text_format(client: Client) -> None:

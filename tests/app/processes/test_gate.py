@@ -72,7 +72,7 @@ def test_connection_of_a_refused_request_stays_in_use(catalog: Catalog) -> None:
 
 @pytest.mark.parametrize("rest", [b"x\r\n", b"ffff;" + b"a" * 20_000_000], ids=["bad chunks", "a body over the limit"])
 def test_refused_request_gets_no_second_answer(catalog: Catalog, rest: bytes) -> None:
-    """Its body cannot be read to its end: the connection ends. A second answer would be taken for the next request's."""
+    """Its body cannot be read to its end: a second answer would be taken for the next request's."""
 
     async def check() -> None:
         async with full_house(catalog) as front_end:

@@ -48,3 +48,13 @@ def test_the_work_of_a_front_end_that_dies_is_no_longer_counted(
     supervisor._front_ends[1]._on_death(12345)
 
     assert boards[0].total_ms() == 1000.0
+
+
+def test_front_end_without_room_for_the_board_serves_by_its_own_load(tmp_path: Path) -> None:
+    """A path under a file cannot be made, whoever asks; it stands for a full disk."""
+    (tmp_path / "file").touch()
+    board = SharedBoard(tmp_path / "file/board", 0)
+
+    board.add(0, 1000.0)
+
+    assert board.total_ms() == 1000.0
