@@ -95,10 +95,11 @@ def _read_plain(path: Path, *, limit_bytes: int) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise BundleError("B04-plain", f"{path} cannot be opened as a plain file: {error.strerror}") from error
+    mode = os.fstat(descriptor)
+    if not stat.S_ISREG(mode.st_mode) or mode.st_nlink != 1:  # first: of a folder Python makes no file
+        os.close(descriptor)
+        raise BundleError("B04-plain", f"{path} is a link, a folder or a special file; bundles hold plain files only")
     with os.fdopen(descriptor, "rb") as file:
-        mode = os.fstat(descriptor)
-        if not stat.S_ISREG(mode.st_mode) or mode.st_nlink != 1:
-            raise BundleError("B04-plain", f"{path} is a link or a special file; bundles hold plain files only")
         return file.read(limit_bytes + 1)
 
 

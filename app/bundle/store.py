@@ -46,8 +46,8 @@ def current(store: Path, name: str) -> int:
         text = path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise BundleError("B11-current", f"{path} cannot be read: {error}") from error
-    if not re.fullmatch(r"[1-9][0-9]*", text):
-        raise BundleError("B11-current", f"{path} holds {text!r}, not a version number")
+    if not re.fullmatch(r"[1-9][0-9]{0,17}", text):
+        raise BundleError("B11-current", f"{path} holds {text[:40]!r}, not a version number")
     if int(text) not in versions(store, name):
         raise BundleError("B11-current", f"{path} names version {text}, which is not in {path.parent}")
     return int(text)

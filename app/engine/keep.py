@@ -95,6 +95,8 @@ class Keeper:
                 os.fsync(file.fileno())
             partial.replace(self._path)
         except OSError as error:
+            if partial.exists():  # `replace` failed
+                partial.unlink()
             log.warning("%s cannot be kept (%s); the next start measures again", self._path, _brief(error))
 
 

@@ -115,6 +115,11 @@ def _hard_link(folder: Path) -> None:
     os.link(folder / "golden.npz", folder.parent / "second-name")
 
 
+def _folder_for_manifest(folder: Path) -> None:
+    (folder / "manifest.json").unlink()
+    (folder / "manifest.json").mkdir()
+
+
 def _symlink(folder: Path) -> None:
     target = (folder / "tokenizer.json").rename(folder.parent / "elsewhere.json")
     (folder / "tokenizer.json").symlink_to(target)
@@ -162,6 +167,7 @@ FAULTS: dict[str, tuple[Rule, Fault]] = {
     "linked version": ("B04-plain", _linked_version),
     "linked folder": ("B04-plain", _linked_folder),
     "hard link": ("B04-plain", _hard_link),
+    "folder for a manifest": ("B04-plain", _folder_for_manifest),
     "named pipe": ("B04-plain", lambda folder: os.mkfifo(folder / "pipe")),
     "truncated file": ("B05-bytes", lambda folder: os.truncate(folder / MODEL, 1000)),
     "flipped byte": ("B05-bytes", lambda folder: _flip(folder / MODEL)),
@@ -261,7 +267,7 @@ def test_operator_that_the_runtime_does_not_know_is_refused_at_load(tmp_path: Pa
     assert refusal.value.rule == "B06-graph"
 
 
-@pytest.mark.parametrize("text", ["2", "0", "", "one", "1 2", "../1"])
+@pytest.mark.parametrize("text", ["2", "0", "", "one", "1 2", "../1", "9" * 5000])
 def test_current_must_name_a_version_that_is_there(text: str, tmp_path: Path) -> None:
     copy_of(ENCODER, tmp_path)
     (tmp_path / ENCODER / "current").write_text(text)

@@ -47,6 +47,14 @@ def test_what_is_kept_is_read_again(keeper: Keeper) -> None:
     assert (kept.plan, kept.is_wide, kept.measured, kept.cost) == (PLAN, True, COST, COST)
 
 
+def test_a_file_that_cannot_be_replaced_leaves_nothing_behind(keeper: Keeper, tmp_path: Path) -> None:
+    (tmp_path / f"{KEY}.json" / "in the way").mkdir(parents=True)
+
+    keeper.write(PLAN, is_wide=False, cost=COST)
+
+    assert [file.name for file in tmp_path.iterdir()] == [f"{KEY}.json"]
+
+
 def test_a_refined_price_is_kept_beside_the_choice(keeper: Keeper) -> None:
     keeper.write(PLAN, is_wide=False, cost=COST)
 
