@@ -148,9 +148,17 @@ class _AllProcesses(Collector):
 
     def collect(self) -> Iterable[Metric]:
         folder = Path(os.environ[MULTIPROCESS_VARIABLE])
-        files = [str(file) for file in folder.iterdir() if file.suffix == ".db"]
+        files = [str(file) for file in folder.iterdir() if file.suffix == ".db" and _has_begun(file)]
         metrics: Iterable[Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
         return metrics
+
+
+def _has_begun(file: Path) -> bool:
+    """Whether there is something in the file: it may be in the making, or have gone with its process."""
+    try:
+        return file.stat().st_size > 0
+    except FileNotFoundError:
+        return False
 
 
 def forget(pid: int) -> None:

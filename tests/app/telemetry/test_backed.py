@@ -50,3 +50,10 @@ def test_folder_that_is_gone_is_an_error_and_not_an_empty_answer(
 
     with pytest.raises(FileNotFoundError):
         metrics.render()
+
+
+def test_file_that_is_just_being_made_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(metrics.MULTIPROCESS_VARIABLE, str(tmp_path))
+    (tmp_path / "counter_1.db").touch()
+
+    assert metrics.render()[0] == b""
