@@ -2,7 +2,7 @@
 
 What a body costs to parse depends on how many values it has, not on its bytes: a megabyte of text takes a millisecond,
 a megabyte of `[],[],…` takes 200, in which a front end answers nobody. So the values of a long body are counted first,
-which costs a few milliseconds at most.
+which takes some 10 ms for 8 MiB, and five times that where they are full of escapes.
 """
 
 from app.errors import InvalidRequestError

@@ -1,6 +1,7 @@
 """What becomes of the numbers of /metrics when the disk is full?
 
-A process that gets no room for them goes on counting in its own memory, and says so once.
+A process that gets no room for them goes on counting in its own memory, and says so once for
+each file.
 """
 
 import logging
@@ -28,7 +29,6 @@ class BackedDict(MmapedDict):
             map_file(self._path, INITIAL_BYTES).close()
         except OSError as error:
             _tell(self._path, error)
-            self._path.unlink(missing_ok=True)  # a file without its head could not be read
             self._used, self._capacity, self._positions = 8, 0, dict[str, int]()
             self._copy(INITIAL_BYTES)
         else:

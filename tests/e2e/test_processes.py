@@ -110,9 +110,11 @@ def test_a_front_end_that_is_started_again_serves_what_the_service_began_with(tm
     with running(models_dir) as service:
         (models_dir / "store" / "tiny-encoder" / "current").unlink()
         (models_dir / "store" / "tiny-classifier" / "current").write_text("7")
-        os.kill(service.children("app.processes.frontend")[0], signal.SIGKILL)
+        front_end = service.children("app.processes.frontend")[0]
+        os.kill(front_end, signal.SIGKILL)
 
         embed_when_back(service)
+        assert service.children("app.processes.frontend") != [front_end]
 
 
 def test_an_engine_that_can_no_longer_start_ends_the_service_with_its_reason(tmp_path: Path) -> None:
@@ -315,6 +317,7 @@ def test_a_front_end_that_hangs_is_replaced() -> None:
 
         wait_until_gone(front_end)
         embed_when_back(service)
+        assert service.children("app.processes.frontend") != [front_end]
 
 
 def test_several_engines_share_the_work_and_one_may_die() -> None:
