@@ -2,14 +2,14 @@
 #
 #   PYTHON       the interpreter that makes .venv
 #   TORCH_INDEX  one more wheel index, asked for a CPU build of torch (saves 3 GB of CUDA libraries)
-#   ARGS         more arguments for the program behind test, test-unit, test-container, serve, chaos and bench*
+#   ARGS         more arguments for the program behind test*, serve, chaos and bench*
 PYTHON ?= python3
 TORCH_INDEX ?=
 ARGS ?=
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup fmt check test test-unit test-container serve bundles bench bench-full bench-peers bench-cuda chaos clean
+.PHONY: help setup fmt check test test-unit test-long test-container serve bundles bench bench-full bench-peers bench-cuda chaos clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -42,12 +42,16 @@ check: $(INSTALLED) ## format, lint, types and layers
 	$(PY) -m mypy
 	$(VENV)/bin/lint-imports
 
-test: $(INSTALLED) ## every test that needs no GPU and no container engine
+test: $(INSTALLED) ## the tests, in under 10 minutes
 	@$(call build_missing,models)
-	$(PY) -m pytest -m 'not gpu and not container' $(ARGS)
+	$(PY) -m pytest -m 'not long and not gpu and not container' $(ARGS)
 
 test-unit: $(INSTALLED) ## the fast tests alone
-	$(PY) -m pytest -m 'not slow and not gpu and not container' $(ARGS)
+	$(PY) -m pytest -m 'not slow and not long and not gpu and not container' $(ARGS)
+
+test-long: $(INSTALLED) ## those that take minutes: training as README.md shows it, whole benchmarks at their smallest
+	@$(call build_missing,models)
+	$(PY) -m pytest -m long $(ARGS)
 
 test-container: $(INSTALLED) ## build the images and run docker-compose.yml, with docker or podman
 	$(PY) -m pytest -m container tests/container -s $(ARGS)

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from app.bundle.errors import BundleError
 from app.bundle.store import current, names
-from app.processes import streams
+from app.processes import descriptors, streams
 from app.processes.process import StartError
 from app.settings import Settings, SettingsError, load_settings
 from app.types import ModelKey
@@ -48,9 +48,13 @@ def plan(settings: Settings) -> list[ModelKey]:
     """What to serve: the current version of every model in the store.
 
     Raises:
-        StartError: there is none. BundleError: a `current` file is broken.
+        StartError: there is none, or the store cannot be read. BundleError: a `current` file is broken.
     """
-    keys = [ModelKey(name, current(settings.store, name)) for name in names(settings.store)]
+    try:
+        keys = [ModelKey(name, current(settings.store, name)) for name in names(settings.store)]
+    except OSError as error:
+        message = f"{settings.store} cannot be read ({error.strerror}); set ENCODERY_MODELS_DIR to a folder that can"
+        raise StartError(message) from error
     if not keys:
         raise StartError(
             f"no bundles in {settings.store}; `python -m training build models/recipes` makes the default ones"
@@ -79,6 +83,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def _serve(settings: Settings) -> int:
+    descriptors.raise_limit()
     keys = plan(settings)
     listener = bind(settings.host, settings.port)
     if settings.workers == 0:

@@ -11,10 +11,11 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as SourceError
 
@@ -187,6 +188,14 @@ class Settings(BaseSettings):
     http: HttpSettings = HttpSettings()
     admission: AdmissionSettings = AdmissionSettings()
 
+    @model_validator(mode="after")
+    def _one_process_has_one_engine(self) -> Self:
+        if self.workers == 0 and (self.engines or 1) > 1:
+            raise PydanticCustomError(
+                "one_process", "ENCODERY_WORKERS=0 runs everything in one process; leave ENCODERY_ENGINES out"
+            )
+        return self
+
     @property
     def plans(self) -> Path:
         """Where the measured choice of each model's execution plan is kept."""
@@ -242,5 +251,7 @@ def _refuse_unknown_names(environ: Mapping[str, str]) -> None:
 
 def _explain(problem: Mapping[str, object]) -> str:
     location = problem["loc"]
+    if not location:  # about several
+        return str(problem["msg"])
     name = NESTING.join(str(part) for part in location) if isinstance(location, tuple) else str(location)
     return f"{PREFIX}{name.upper()}={problem['input']!r}: {problem['msg']}"

@@ -19,6 +19,10 @@ log = logging.getLogger(__name__)
 START_S = 120.0  # a child that is not ready by then never will be
 DUMP_S = 0.5  # for a hanging child to print where its threads stand
 REFUSALS_MAX = 3  # in a row: what a child refuses seldom passes by itself, but a file may be in the middle of a change
+HINTS: dict[int, str] = {  # what most often lies behind it
+    signal.SIGKILL: " (the kernel does that when memory is short)",
+    signal.SIGBUS: " (a page had no block: the disk that holds TMPDIR or the models is full or was taken away)",
+}
 
 
 class StartError(Exception):
@@ -63,19 +67,13 @@ class Process:
         """Start it and return once it is ready.
 
         Raises:
-            RefusedError: it refused, with its reason. StartError: it ended, or took longer than `START_S`.
+            RefusedError: it refused, with its reason. StartError: there is no process or descriptor left for it, it
+                ended, or it took longer than `START_S`.
         """
-        told, notify = os.pipe()
         try:
-            # A session of its own: Ctrl-C reaches the supervisor alone, which then ends its children in order.
-            self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", *self._arguments, "--notify", str(notify)),
-                env=self._environ,
-                pass_fds=(*self._fds, notify),
-                start_new_session=True,
-            )
-        finally:
-            os.close(notify)
+            told, self._process = await self._spawn()
+        except OSError as error:
+            raise StartError(f"the {self.name} process cannot be started: {error.strerror}") from error
         try:
             line = await _read_line(told)
         except StartError:
@@ -90,7 +88,24 @@ class Process:
             reason = line.removeprefix("refused ")
             self._on_refusal(reason)
             raise RefusedError(reason)
-        raise StartError(f"the {self.name} process ended with exit code {code}")
+        raise StartError(f"the {self.name} process {_death(code)}")
+
+    async def _spawn(self) -> tuple[int, asyncio.subprocess.Process]:
+        """The process, and the end of the pipe that it speaks into."""
+        told, notify = os.pipe()
+        try:
+            # A session of its own: Ctrl-C reaches the supervisor alone, which then ends its children in order.
+            return told, await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", *self._arguments, "--notify", str(notify)),
+                env=self._environ,
+                pass_fds=(*self._fds, notify),
+                start_new_session=True,
+            )
+        except OSError:
+            os.close(told)
+            raise
+        finally:
+            os.close(notify)
 
     async def keep(self) -> None:
         """Start it again whenever it dies, until `stop`.
@@ -105,11 +120,13 @@ class Process:
             if self._stopping:
                 return
             served_s, self.ready_s = time.monotonic() - (self.ready_s or time.monotonic()), None
-            log.error("the %s process (pid %d) died with exit code %d; starting it again", self.name, self.pid, code)
+            log.error("the %s process (pid %d) %s; starting it again", self.name, self.pid, _death(code))
             self._on_death(self.pid)
             wait_s = restarts.next_s(served_s)
             if wait_s is None:
-                raise StartError(f"the {self.name} process dies again and again; its last exit code was {code}")
+                reason = f"the {self.name} process dies again and again; the last time it {_death(code)}"
+                self._on_refusal(reason)  # nobody waits for it any more
+                raise StartError(reason)
             await asyncio.sleep(wait_s)
             try:
                 await self.start()
@@ -119,7 +136,7 @@ class Process:
                 refusals += 1
                 if refusals == REFUSALS_MAX:
                     raise StartError(f"the {self.name} process refuses to start: {error}") from error
-            except (StartError, OSError) as error:  # OSError: no process or memory left; perhaps later
+            except StartError as error:  # perhaps later
                 log.error("the %s process did not start: %s", self.name, error)
 
     async def end_hanging(self, reason: str) -> None:
@@ -154,6 +171,13 @@ class Process:
         self._stopping = True
         if self._process is not None and self._process.returncode is None:
             self._process.kill()
+
+
+def _death(code: int) -> str:
+    """How a process ended. `code` is that of `subprocess`: below 0, the number of a signal."""
+    if code >= 0:
+        return f"died with exit code {code}"
+    return f"died of signal {-code}, {signal.strsignal(-code)}{HINTS.get(-code, '')}"
 
 
 async def _read_line(descriptor: int) -> str:

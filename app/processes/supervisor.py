@@ -12,9 +12,7 @@ import asyncio
 import contextlib
 import logging
 import os
-import shutil
 import socket
-import tempfile
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from functools import partial
 from pathlib import Path
@@ -25,6 +23,7 @@ from app.processes.banner import banner
 from app.processes.child import board_file, engine_socket
 from app.processes.devices import engine_environments
 from app.processes.process import Process, StartError
+from app.processes.runtime import runtime_folder
 from app.processes.signals import deferred, stop_signals
 from app.processes.streams import say
 from app.processes.watch import Watch
@@ -36,9 +35,8 @@ from app.types import ModelKey
 log = logging.getLogger(__name__)
 
 ENGINE = "app.processes.engine"
-MOST_ENGINES = 64  # as the settings allow
 ENGINE_GRACE_S = 10.0  # for the batches that run when the last front end has gone
-SOCKET_PATH_MAX_BYTES = 103  # sun_path holds 104 with its closing zero on BSD and macOS, 108 on Linux
+FOLDER_LOOK_S = 1.0
 
 
 def run(settings: Settings, keys: list[ModelKey], listener: socket.socket, *, engine: str = ENGINE) -> None:
@@ -47,30 +45,11 @@ def run(settings: Settings, keys: list[ModelKey], listener: socket.socket, *, en
     Raises:
         StartError: a child refuses to start or dies again and again, or there is no place for the engine's socket.
     """
-    with deferred() as told:  # else a signal before the event loop listens would leave the folder behind
-        runtime = _make_runtime_folder()
-        try:
-            configure(settings.log_format)
-            # Before prometheus_client is imported anywhere: it chooses memory-mapped values at import.
-            os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(runtime)
-            asyncio.run(Supervisor(settings, keys, listener, runtime, engine=engine).run(told))
-        finally:
-            with deferred():  # the event loop has given the signals back
-                shutil.rmtree(runtime, ignore_errors=True)
-
-
-def _make_runtime_folder() -> Path:
-    """A new folder of this user alone (0700), whose path is short enough for a Unix socket inside it."""
-    try:
-        folder = Path(tempfile.mkdtemp(prefix="encodery-"))
-    except OSError as error:
-        raise StartError(
-            f"no folder for temporary files can be written; set TMPDIR to one ({error.strerror})"
-        ) from error
-    if len(os.fsencode(engine_socket(folder, MOST_ENGINES))) > SOCKET_PATH_MAX_BYTES:
-        folder.rmdir()
-        raise StartError(f"the path {folder} is too long for a Unix socket; set TMPDIR to a shorter one")
-    return folder
+    with deferred() as told, runtime_folder() as runtime:  # else a signal before the event loop listens would end it
+        configure(settings.log_format)
+        # Before prometheus_client is imported anywhere: it chooses memory-mapped values at import.
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(runtime)
+        asyncio.run(Supervisor(settings, keys, listener, runtime, engine=engine).run(told))
 
 
 class Supervisor:
@@ -125,7 +104,7 @@ class Supervisor:
             if not await self._or_stop(self._start()):
                 return
             watch = Watch(self._engines, self._sockets, self._front_ends, board_file(self._runtime))
-            async with _running(watch.run(), *map(self._keep, self._engines)):
+            async with _running(watch.run(), self._keep_folder(), *map(self._keep, self._engines)):
                 async with _running(*map(self._keep, self._front_ends)):
                     await self._stop.wait()
                 await self._end_front_ends()
@@ -154,9 +133,18 @@ class Supervisor:
     async def _keep(self, child: Process) -> None:
         try:
             await child.keep()
-        except StartError as error:  # died too often, or refuses: whoever runs the service has to know
-            self._failure = error
-            self._stop.set()
+        except StartError as error:  # died too often, or refuses
+            self._fail(error)
+
+    async def _keep_folder(self) -> None:
+        while self._runtime.exists():  # noqa: ASYNC110  # a folder has no event
+            await asyncio.sleep(FOLDER_LOOK_S)
+        self._fail(StartError(f"the folder {self._runtime} was removed; set TMPDIR to one that nothing cleans up"))
+
+    def _fail(self, error: StartError) -> None:
+        """Whoever runs the service has to know: it ends."""
+        self._failure = error
+        self._stop.set()
 
     async def _or_stop(self, start: Coroutine[None, None, None]) -> bool:
         """Whether `start` came to its end before somebody said stop."""

@@ -29,6 +29,7 @@ class BackedDict(MmapedDict):
             map_file(self._path, INITIAL_BYTES).close()
         except OSError as error:
             _tell(self._path, error)
+            self._f = None  # type: ignore[assignment]  # as after a close
             self._used, self._capacity, self._positions = 8, 0, dict[str, int]()
             self._copy(INITIAL_BYTES)
         else:

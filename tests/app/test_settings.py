@@ -80,6 +80,14 @@ def test_bad_value_is_refused_in_one_line(name: str, value: str, reason: str, mo
     assert "\n" not in str(refusal.value)
 
 
+def test_engines_beside_a_service_of_one_process_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENCODERY_WORKERS", "0")
+    monkeypatch.setenv("ENCODERY_ENGINES", "2")
+
+    with pytest.raises(SettingsError, match="runs everything in one process; leave ENCODERY_ENGINES out"):
+        load_settings()
+
+
 def test_dot_env_file_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / ".env").write_text("ENCODERY_PORT=1234\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)

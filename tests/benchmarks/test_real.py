@@ -75,6 +75,7 @@ def test_a_stop_loses_nothing_and_a_kill_of_the_supervisor_is_seen_to_lose() -> 
     assert found.control.caught, found.control.found
 
 
+@pytest.mark.long
 def test_an_overload_is_measured_to_its_end() -> None:
     found = overload.measure(TINY, 1.0, ["a", "test"], quiet)
 
@@ -85,6 +86,7 @@ def test_an_overload_is_measured_to_its_end() -> None:
     assert found.control.caught, found.control.found
 
 
+@pytest.mark.long
 def test_a_polite_client_is_measured_beside_a_greedy_one_and_a_shared_address_is_seen() -> None:
     found = fair.measure(TINY, 1.0, ["a", "test"], quiet, rounds=1)
 
@@ -97,6 +99,7 @@ def test_a_polite_client_is_measured_beside_a_greedy_one_and_a_shared_address_is
     assert found.control.caught, found.control.found
 
 
+@pytest.mark.long
 def test_a_bench_has_every_load_it_promises() -> None:
     found = bench.measure(bench.Options(TINY.models_dir, TINY.model, "fp32", 0.1), ["a", "test"], quiet)
 

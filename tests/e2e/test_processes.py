@@ -1,8 +1,11 @@
 """The service as a person runs it: real processes, a real socket, and deaths."""
 
 import asyncio
+import fcntl
 import json
 import os
+import re
+import resource
 import shutil
 import signal
 import socket
@@ -219,9 +222,10 @@ def test_several_front_ends_share_one_engine_and_one_set_of_counters() -> None:
         ({"PORTT": "1"}, "ENCODERY_PORT"),
         ({"PORT": "many"}, "ENCODERY_PORT"),
         ({"MODELS_DIR": "/nowhere"}, "no bundles in /nowhere/store"),
+        ({"MODELS_DIR": "/" + "d" * 300}, "cannot be read (File name too long); set ENCODERY_MODELS_DIR"),
         ({"DEVICE": "cuda"}, "ENCODERY_DEVICE=cuda"),
     ],
-    ids=["unknown name", "bad value", "no bundles", "no such device"],
+    ids=["unknown name", "bad value", "no bundles", "no such name", "no such device"],
 )
 def test_a_bad_setting_stops_the_start_with_one_line(settings: dict[str, str], message: str) -> None:
     models_dir = Path(settings.pop("MODELS_DIR", TINY_MODELS))
@@ -233,6 +237,47 @@ def test_a_bad_setting_stops_the_start_with_one_line(settings: dict[str, str], m
     assert line.startswith("encodery: ")
     assert message in line
     assert "Traceback" not in output
+
+
+def test_a_limit_on_descriptors_that_is_too_low_stops_the_start_with_one_line() -> None:
+    command = ["sh", "-c", 'ulimit -n 16; exec "$0" -m app serve', sys.executable]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert ran.returncode == 1
+    assert ran.stderr == "encodery: a process may open 16 files and sockets here; allow at least 256 (`ulimit -n`)\n"
+
+
+def test_the_soft_limit_on_descriptors_is_raised_as_far_as_it_may_be() -> None:
+    """1,024 is the usual one, and each caller takes a descriptor."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (300, before[1]))
+    try:
+        with running() as service:
+            front_end = service.children("app.processes.frontend")[0]
+            assert resource.prlimit(front_end, resource.RLIMIT_NOFILE)[0] == min(65_536, before[1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_a_service_whose_folder_is_removed_answers_what_it_holds_and_ends_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with running() as service:
+        shutil.rmtree(next(tmp_path.glob("encodery-*")))
+        output, _ = service.process.communicate(timeout=30)
+
+        assert service.process.returncode == 1
+        assert re.fullmatch(r"encodery: the folder \S+ was removed; set TMPDIR to .*", output.splitlines()[-1])
+
+
+def test_a_cleaner_of_old_files_sees_that_the_folder_is_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with running():
+        folder = os.open(next(tmp_path.glob("encodery-*")), os.O_RDONLY)
+        with pytest.raises(BlockingIOError):  # what systemd-tmpfiles asks before it removes anything
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.close(folder)
 
 
 def test_a_busy_port_stops_the_start_with_one_line() -> None:

@@ -136,6 +136,7 @@ def test_every_question_gets_the_answer_that_stands_there(reader: Reader, servin
         assert same(shown, answer), answer
 
 
+@pytest.mark.long
 def test_a_csv_of_ones_own_becomes_an_endpoint(reader: Reader, serving: Callable[[], None]) -> None:
     train, ask = blocks("sh", "tickets")
     rows = [f"{text} {n},{team}" for team, texts in TICKETS.items() for text in texts for n in range(8)]

@@ -4,15 +4,14 @@ from fastapi import APIRouter
 from starlette.requests import Request
 
 from app.api import openapi
-from app.api.deps import cancelled_with_caller, parts, principal, read_body, record
+from app.api.asking import ask
+from app.api.deps import parts, read_body, record
 from app.api.parsing import parse
 from app.api.rendering import Answer, counts, json_answer, json_list
 from app.api.schemas import ClassifyRequest, ClassifyResponse
 from app.bundle.manifest import ClassifyHead
 from app.errors import UnsupportedOptionError
-from app.serving.service import Ask
 from app.tasks import classify as task
-from app.types import Flow
 
 DEFAULT_TOP_K = 5
 
@@ -28,10 +27,7 @@ async def classify(request: Request) -> Answer:
     entry.model, entry.version = model.key.name, model.key.version
     head = model.classify_head(wish.head)
     options = _options(wish, head)
-    flow = Flow(principal(request), wish.priority)
-    ask = Ask(model, wish.all_texts, wish.truncate, wish.timeout_ms, [head.output], flow)
-    with cancelled_with_caller(request):
-        result = await parts(request).service.run(ask, entry)
+    result = await ask(request, wish, model, head.output)
     return json_answer(
         {
             "model": model.key.name,

@@ -4,16 +4,17 @@ from fastapi import APIRouter
 from starlette.requests import Request
 
 from app.api import openapi
-from app.api.deps import cancelled_with_caller, fields, parts, principal, read_body, record
+from app.api.asking import ask
+from app.api.deps import fields, parts, read_body, record
 from app.api.parsing import parse
 from app.api.rendering import OCTETS, Answer, counts, json_answer, json_list, wants_bytes
 from app.api.schemas import EmbedRequest, EmbedResponse
 from app.bundle.manifest import EmbedHead
 from app.errors import InvalidRequestError
 from app.serving.catalog import ServedModel
-from app.serving.service import Ask, Result
+from app.serving.service import Result
 from app.tasks import embed as task
-from app.types import Flow, Rows
+from app.types import Rows
 
 router = APIRouter(route_class=openapi.HotRoute, tags=["tasks"])
 
@@ -28,10 +29,7 @@ async def embed(request: Request) -> Answer:
     head = model.embed_head(wish.head)
     dimensions = _dimensions(wish, head)
     as_bytes = _as_bytes(wish, fields(request).get(b"accept", b""))
-    flow = Flow(principal(request), wish.priority)
-    ask = Ask(model, wish.all_texts, wish.truncate, wish.timeout_ms, [head.output], flow)
-    with cancelled_with_caller(request):
-        result = await parts(request).service.run(ask, entry)
+    result = await ask(request, wish, model, head.output)
     normalize = head.normalize if wish.normalize is None else wish.normalize
 
     def finish(vectors_BD: Rows) -> Rows:

@@ -68,6 +68,8 @@ CASES: dict[str, Case] = {
     "pairs": (*post({"pairs": [{}]}, "/classify"), 422, "unsupported_option", "pairs", None),
     "coverage": (*post({"text": "a", "coverage": 0.9}, "/classify"), 422, "unsupported_option", "coverage", None),
     "long text": (*post({"texts": ["a", SECRET * 9]}), 422, "text_too_long", "texts[1]", 1),
+    "long single text": (*post({"text": SECRET * 9}), 422, "text_too_long", "text", 0),
+    "large single text": (*post({"text": "é" * 600}), 422, "request_too_large", "text", 0),
     "many texts": (*post({"texts": ["a"] * 9}), 422, "request_too_large", "texts", None),
     "many tokens": (*post({"texts": ["a" * 14] * 5}), 422, "request_too_large", "texts", None),
     "large text": (*post({"texts": ["a", "é" * 600]}), 422, "request_too_large", "texts[1]", 1),

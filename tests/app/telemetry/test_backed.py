@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.telemetry import metrics
+from app.telemetry.backed import BackedDict
 
 COUNT = """
 import resource, signal
@@ -41,6 +42,11 @@ def test_process_counts_on_for_itself_where_there_is_no_room(tmp_path: Path, lim
     assert shown < 2000
     assert "are missing from /metrics from now on; make room in" in logged
     assert str(tmp_path) in logged
+
+
+def test_dictionary_without_a_file_closes_like_any_other(tmp_path: Path) -> None:
+    numbers = BackedDict(str(tmp_path / "gone" / "counter_1.db"))
+    numbers.close()  # type: ignore[no-untyped-call]  # prometheus_client has no annotations
 
 
 def test_folder_that_is_gone_is_an_error_and_not_an_empty_answer(
