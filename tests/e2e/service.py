@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -48,6 +49,13 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def copied_models(tmp_path: Path) -> Path:
+    """The tiny bundles in a place where they may be damaged."""
+    models_dir = tmp_path / "models"
+    shutil.copytree(TINY_MODELS / "store", models_dir / "store")
+    return models_dir
 
 
 @contextmanager

@@ -1,17 +1,13 @@
 """The service as a person runs it: real processes, a real socket, and deaths."""
 
-import asyncio
 import fcntl
 import json
 import os
 import re
-import resource
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -20,10 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.processes import process, supervisor
-from app.processes.process import Process, StartError
-from app.settings import Settings
-from tests.e2e.service import ROOT, TINY_MODELS, Service, free_port, running, start
+from tests.e2e.service import ROOT, TINY_MODELS, Service, copied_models, free_port, running
 
 pytestmark = pytest.mark.slow
 TEXTS = [f"turn on the {room} light number {n}" for room in ("kitchen", "hall", "garden") for n in range(40)]
@@ -99,13 +92,6 @@ def embed_when_back(service: Service) -> None:
             continue
         return
     raise AssertionError("no front end came back")
-
-
-def copied_models(tmp_path: Path) -> Path:
-    """The tiny bundles in a place where they may be damaged."""
-    models_dir = tmp_path / "models"
-    shutil.copytree(TINY_MODELS / "store", models_dir / "store")
-    return models_dir
 
 
 def test_a_front_end_that_is_started_again_serves_what_the_service_began_with(tmp_path: Path) -> None:
@@ -216,49 +202,6 @@ def test_several_front_ends_share_one_engine_and_one_set_of_counters() -> None:
         assert service.metric("encodery_texts_total") == 2 * len(TEXTS)
 
 
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"PORTT": "1"}, "ENCODERY_PORT"),
-        ({"PORT": "many"}, "ENCODERY_PORT"),
-        ({"MODELS_DIR": "/nowhere"}, "no bundles in /nowhere/store"),
-        ({"MODELS_DIR": "/" + "d" * 300}, "cannot be read (File name too long); set ENCODERY_MODELS_DIR"),
-        ({"DEVICE": "cuda"}, "ENCODERY_DEVICE=cuda"),
-    ],
-    ids=["unknown name", "bad value", "no bundles", "no such name", "no such device"],
-)
-def test_a_bad_setting_stops_the_start_with_one_line(settings: dict[str, str], message: str) -> None:
-    models_dir = Path(settings.pop("MODELS_DIR", TINY_MODELS))
-    process = start(models_dir, **settings)
-    output, _ = process.communicate(timeout=60)
-
-    line = output.strip().splitlines()[-1]
-    assert process.returncode == 1
-    assert line.startswith("encodery: ")
-    assert message in line
-    assert "Traceback" not in output
-
-
-def test_a_limit_on_descriptors_that_is_too_low_stops_the_start_with_one_line() -> None:
-    command = ["sh", "-c", 'ulimit -n 16; exec "$0" -m app serve', sys.executable]
-    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-
-    assert ran.returncode == 1
-    assert ran.stderr == "encodery: a process may open 16 files and sockets here; allow at least 256 (`ulimit -n`)\n"
-
-
-def test_the_soft_limit_on_descriptors_is_raised_as_far_as_it_may_be() -> None:
-    """1,024 is the usual one, and each caller takes a descriptor."""
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (300, before[1]))
-    try:
-        with running() as service:
-            front_end = service.children("app.processes.frontend")[0]
-            assert resource.prlimit(front_end, resource.RLIMIT_NOFILE)[0] == min(65_536, before[1])
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
-
-
 def test_a_service_whose_folder_is_removed_answers_what_it_holds_and_ends_with_the_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -280,41 +223,6 @@ def test_a_cleaner_of_old_files_sees_that_the_folder_is_in_use(tmp_path: Path, m
         os.close(folder)
 
 
-def test_a_busy_port_stops_the_start_with_one_line() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        process = start(port=str(port))
-        output, _ = process.communicate(timeout=60)
-
-    assert (process.returncode, output.count("\n")) == (1, 1)
-    assert f"port {port} on 127.0.0.1 is in use; set ENCODERY_PORT" in output
-
-
-def test_a_refused_bundle_stops_the_start_with_one_line(tmp_path: Path) -> None:
-    """The engine and the front end both read it; neither may show a traceback."""
-    models_dir = copied_models(tmp_path)
-    (models_dir / "store" / "tiny-encoder" / "1" / "manifest.json").write_bytes(b"\xff" * 2**20)
-    process = start(models_dir)
-    output, _ = process.communicate(timeout=60)
-
-    assert process.returncode == 1
-    assert "Traceback" not in output
-    assert output.splitlines()[-1].startswith("encodery: [B01-manifest]")
-
-
-@pytest.mark.parametrize(("name", "message"), [("d" * 110, "too long"), ("missing", "no folder")], ids=["long", "none"])
-def test_a_place_without_room_for_the_socket_stops_the_start(
-    name: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / ("d" * 110)).mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / name))
-
-    with socket.socket() as listener, pytest.raises(StartError, match=message):
-        supervisor.run(Settings(), [], listener)
-
-
 def test_the_supervisor_logs_in_the_format_of_the_settings() -> None:
     with running(log_format="json") as service:
         os.kill(service.children("app.processes.engine")[0], signal.SIGKILL)
@@ -322,22 +230,6 @@ def test_the_supervisor_logs_in_the_format_of_the_settings() -> None:
         line = next(line for line in service.process.stdout if "died" in line)
 
     assert json.loads(line)["logger"] == "app.processes.process"
-
-
-def test_a_child_that_never_gets_ready_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else nothing would start another in its place."""
-    monkeypatch.setattr(process, "START_S", 0.0)
-
-    async def start_and_wait() -> int:
-        common = ["--runtime", "none", "--engines", "1", "--number", "0"]
-        arguments = ["app.processes.frontend", *common, "--listen", "0", "tiny-encoder@1"]
-        child = Process("front-end", arguments, environ=os.environ, lifeline=0, on_death=lambda _: None)
-        with pytest.raises(StartError, match="not ready within"):
-            await child.start()
-        assert child._process is not None
-        return await child._process.wait()
-
-    assert asyncio.run(start_and_wait()) == -signal.SIGKILL
 
 
 def test_an_engine_that_hangs_is_replaced_and_what_it_held_is_answered() -> None:
