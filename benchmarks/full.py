@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.encoding.tokenizer import SPECIAL_TOKENS
 from app.engine.cpu_plans import Setting
 from benchmarks.ceiling import FINALISTS, Ceiling, open_plan
 from benchmarks.corpus import corpus
@@ -27,6 +28,7 @@ TOLERANCE = 0.1  # of the length asked for
 IN_HOUSE = 64  # texts
 WARM_TEXTS, SWEEP_TEXTS = 64, 128
 DRAWN = 60_000
+SAMPLE_WORDS = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +53,15 @@ def measure(options: Options, command: Sequence[str], say: Say) -> Full:
     ceiling = Ceiling(opened)
     drawn = corpus(DRAWN, SEED)
     cells: list[Cell] = []
+    limit = opened.manifest.max_tokens
     models = alone(options.models_dir, options.model)
     with scratch() as folder, running(models, pinned(options.plan)) as service:
         target = Target(service, options.model, opened.head.dimensions, ceiling, folder)
-        left_out = _not_offered(target, of_length(ceiling, drawn, options.tokens[0])[:WARM_TEXTS])
+        left_out = _not_offered(target, of_length(ceiling, drawn, options.tokens[0], limit)[:WARM_TEXTS])
         for reason in left_out.values():
             say(f"left out: {reason}")
         for tokens in options.tokens:
-            texts = of_length(ceiling, drawn, tokens)
+            texts = of_length(ceiling, drawn, tokens, limit)
             best = _ceiling(ceiling, texts, options.seconds)
             say(f"{tokens} tokens: ceiling {best.texts_per_s:.0f} texts/s at batch {best.plan.batch}")
             for count in options.texts:
@@ -90,15 +93,18 @@ def _not_offered(target: Target, texts: Sequence[Counted]) -> dict[Format, str]:
     return reasons
 
 
-def of_length(ceiling: Ceiling, drawn: Sequence[str], tokens: int) -> list[Counted]:
-    """Different texts of `tokens` tokens, give or take `TOLERANCE`: prose cut anew after every so many words.
+def of_length(ceiling: Ceiling, drawn: Sequence[str], tokens: int, max_tokens: int) -> list[Counted]:
+    """Different texts of `tokens` tokens, give or take `TOLERANCE`, taken whole by the model: prose cut after some
+    number of words.
 
     Raises:
         ValueError: the model takes no text of that length.
     """
-    least, most = int(tokens * (1 - TOLERANCE)), int(tokens * (1 + TOLERANCE))
+    least = int(tokens * (1 - TOLERANCE))
+    most = min(int(tokens * (1 + TOLERANCE)), max_tokens - 1)  # counted at the limit, some were cut
     words = [word for text in drawn for word in text.split()]
-    size = max(1, int(tokens / 1.4))  # words: English prose has some 1.4 tokens a word, special tokens included
+    tokens_a_word = sum(ceiling.tokens(words[:SAMPLE_WORDS])) / SAMPLE_WORDS - SPECIAL_TOKENS
+    size = max(1, int((tokens - SPECIAL_TOKENS) / tokens_a_word))  # words
     pieces = [" ".join(words[start : start + size]) for start in range(0, len(words) - size, size)]
     unique = list(dict.fromkeys(pieces))[: 12 * 4096]
     counted = zip(unique, ceiling.tokens(unique), strict=True)

@@ -3,7 +3,7 @@
 import orjson
 import pytest
 
-from benchmarks import bench
+from benchmarks import bench, full
 from benchmarks.chaos import fair, overload, poison, terms
 from benchmarks.chaos.common import opened, pool_of, serving
 from benchmarks.chaos.overload import FIXED, TINY, fixed_model
@@ -108,3 +108,14 @@ def test_a_bench_has_every_load_it_promises() -> None:
     assert all(each.load.not_right == 0 for each in found.closed), [each.load.errors for each in found.closed]
     assert found.closed[0].direct is not None and found.open_loop[0].direct is not None
     assert found.plan_name == "onnxruntime-fp32"
+
+
+@pytest.mark.long
+def test_every_length_is_answered_right_up_to_the_longest() -> None:
+    options = full.Options(TINY.models_dir, TINY.model, "fp32", 0.05, tokens=[8, 62], texts=[1, 8])
+
+    found = full.measure(options, ["a", "test"], quiet)
+
+    assert [(cell.tokens, cell.texts_a_request) for cell in found.cells[::3]] == [(8, 1), (8, 8), (62, 1), (62, 8)]
+    assert found.left_out == []
+    assert all(cell.load.not_right == 0 for cell in found.cells), [cell.load.errors for cell in found.cells]
