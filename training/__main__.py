@@ -5,6 +5,7 @@ python -m training import FOLDER|ID|package:NAME [--name N]           a pretrain
 python -m training build FOLDER                                       a bundle for each recipe that has none yet
 python -m training export RECIPE                                      the best weights of a finished run → bundle
 python -m training evaluate RECIPE                                    the current bundle on its recipe's test rows
+python -m training compare RECIPE A B                                 is bundle B better than A on those rows?
 python -m training validate RECIPE|DATA                               read the data, report, train nothing
 
 A recipe is a TOML file, or the name of one in models/recipes. Progress goes to standard error, results to standard
@@ -77,6 +78,11 @@ def _run(arguments: argparse.Namespace) -> None:
             from training.judge import evaluate
 
             print(evaluate(_recipe_path(arguments.recipe), models=arguments.models, progress=progress))
+        case "compare":
+            from training.compare import compare
+
+            path = _recipe_path(arguments.recipe)
+            print(compare(path, arguments.first, arguments.second, models=arguments.models, progress=progress))
         case _:
             print(_make(arguments, progress))
 
@@ -151,6 +157,10 @@ def _parser() -> argparse.ArgumentParser:
     building.add_argument("folder", type=Path, help="where the recipes are")
     evaluating = commands.add_parser("evaluate", parents=[common], help="judge a bundle on its recipe's test rows")
     evaluating.add_argument("recipe", help="a TOML file, or the name of one in models/recipes")
+    comparing = commands.add_parser("compare", parents=[common], help="tell whether one bundle is better than another")
+    comparing.add_argument("recipe", help="whose test rows they are judged on")
+    comparing.add_argument("first", metavar="A", help="a bundle: NAME or NAME@VERSION")
+    comparing.add_argument("second", metavar="B", help="another")
     validating = commands.add_parser("validate", parents=[common], help="check a recipe and its data, or a data file")
     validating.add_argument("what", help="a recipe, the name of one in models/recipes, or a data file")
     validating.add_argument("--task", choices=("classify", "embed"), default="classify", help="data files only")

@@ -5,34 +5,27 @@ N rows, C labels.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from app.bundle.manifest import EMBEDDING_OUTPUT, ClassifyHead
-from app.bundle.scoring import probabilities, unit
+from app.bundle.manifest import EMBEDDING_OUTPUT
+from app.bundle.scoring import unit
 from training.baselines import frozen_regression, tfidf_svm
-from training.calibrate import fit_temperature
+from training.calibrate import Fitted
 from training.data.rows import Row, Splits
 from training.errors import TrainingError
 from training.evaluate import predict
+from training.evaluation.classifier import Classifier, judge_classifier
 from training.loop import Trained, train
-from training.metrics import (
-    accuracy,
-    class_figures,
-    confusion_matrix,
-    expected_calibration_error,
-    macro_f1,
-    reliability,
-)
-from training.modeling import ClassifierHead, LoadedEncoder, Model, load_encoder, logits_name
+from training.modeling import ClassifierHead, LoadedEncoder, Model, load_encoder
 from training.objectives import make_objective, make_pairs, retrieval_scores, targets
 from training.progress import Progress
 from training.recipe import ClassifyTask, Recipe
-from training.report import CONFUSION_FILE, METRICS_FILE, RELIABILITY_FILE, confusion_png, metrics_file, reliability_png
+from training.report import METRICS_FILE, metrics_file
 from training.resume import fingerprint
 from training.rng import seed_all
 
@@ -43,12 +36,12 @@ Floats = NDArray[np.float32]
 class Tuned:
     """A trained model in evaluation mode, with the weights of its best epoch, and what is known of it.
 
-    `temperature` is 1 for an embedder. `metrics` is JSON; `report` holds the bytes of each file by its path.
+    `metrics` is JSON; `report` holds the bytes of each file by its path.
     """
 
     model: Model
     loaded: LoadedEncoder
-    temperature: float
+    fitted: Fitted
     metrics: dict[str, object]
     report: dict[str, bytes]
 
@@ -80,7 +73,10 @@ def fine_tune(
     figures = {**_run_figures(trained, splits), "baselines": baselines}
     with progress.step("judging on test rows"):
         if isinstance(recipe.head, ClassifyTask):
-            return _judge_classifier(recipe.head, model, loaded, splits, probes, figures)
+            judged = judge_classifier(Classifier(recipe.head, model, loaded, splits), probes, figures)
+            _write(runs, judged.private)
+            report = judged.report | {METRICS_FILE: metrics_file(judged.metrics)}
+            return Tuned(model, loaded, judged.fitted, judged.metrics, report)
         return _judge_embedder(model, loaded, splits, figures)
 
 
@@ -110,51 +106,17 @@ def _baselines(
     return {"tfidf_svm": {"accuracy": svm}, "frozen_logistic_regression": {"accuracy": frozen}}
 
 
-def _judge_classifier(
-    head: ClassifyTask,
-    model: Model,
-    loaded: LoadedEncoder,
-    splits: Splits,
-    probes: Sequence[Row],
-    figures: dict[str, object],
-) -> Tuned:
-    """Fit the temperature on dev, judge on test."""
-    output, labels = logits_name(head.name), splits.labels
-    temperature = fit_temperature(_outputs(model, loaded, splits.dev)[output], _targets(splits.dev, splits))
-    plain = ClassifyHead(name=head.name, output=output, problem_type="single_label", labels=labels)
-    served = plain.model_copy(update={"temperature": temperature})
-    logits_NC, right_N = _outputs(model, loaded, splits.test)[output], _targets(splits.test, splits)
-    probs_NC = probabilities(served, logits_NC)
-    before, after = reliability(probabilities(plain, logits_NC), right_N), reliability(probs_NC, right_N)
-    matrix_CC = confusion_matrix(right_N, probs_NC.argmax(axis=1), len(labels))
-    classes = class_figures(matrix_CC)
-    metrics: dict[str, object] = {
-        "accuracy": accuracy(right_N, probs_NC.argmax(axis=1)),
-        "macro_f1": macro_f1(classes),
-        "ece_before": expected_calibration_error(before),
-        "ece_after": expected_calibration_error(after),
-        "temperature": temperature,
-        **figures,
-        "per_class": {label: asdict(one) for label, one in zip(labels, classes, strict=True)},
-    }
-    if head.out_of_scope is not None:
-        metrics["test_in_scope"] = float(np.mean(probs_NC.max(axis=1) >= head.out_of_scope))
-    if probes:
-        metrics["probes"] = _probe_figures(
-            probes, probabilities(served, _outputs(model, loaded, probes)[output]), labels
-        )
-    report = {
-        METRICS_FILE: metrics_file(metrics),
-        CONFUSION_FILE: confusion_png(matrix_CC, labels),
-        RELIABILITY_FILE: reliability_png(before, after, temperature),
-    }
-    return Tuned(model, loaded, temperature, metrics, report)
-
-
 def _judge_embedder(model: Model, loaded: LoadedEncoder, splits: Splits, figures: dict[str, object]) -> Tuned:
     scores = retrieval_scores(model, make_pairs(splits.test, loaded), loaded.pad_id)
     metrics: dict[str, object] = {**scores, **figures}
-    return Tuned(model, loaded, 1.0, metrics, {METRICS_FILE: metrics_file(metrics)})
+    return Tuned(model, loaded, Fitted(), metrics, {METRICS_FILE: metrics_file(metrics)})
+
+
+def _write(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Beside the run: what holds texts and so is in no bundle."""
+    for path, data in files.items():
+        (folder / path).parent.mkdir(exist_ok=True)
+        (folder / path).write_bytes(data)
 
 
 def _run_figures(trained: Trained, splits: Splits) -> dict[str, object]:
@@ -166,17 +128,6 @@ def _run_figures(trained: Trained, splits: Splits) -> dict[str, object]:
         "steps": trained.steps,
         "rows": {"train": len(splits.train), "dev": len(splits.dev), "test": len(splits.test)},
     }
-
-
-def _probe_figures(probes: Sequence[Row], probs_NC: Floats, labels: Sequence[str]) -> dict[str, object]:
-    """How many probes come out right, and each that does not."""
-    best_N = probs_NC.argmax(axis=1)
-    wrong = [
-        {"text": row.text, "label": row.label, "predicted": labels[best], "score": round(float(probs_C[best]), 4)}
-        for row, best, probs_C in zip(probes, best_N, probs_NC, strict=True)
-        if labels[best] != row.label
-    ]
-    return {"rows": len(probes), "accuracy": 1 - len(wrong) / len(probes), "wrong": wrong}
 
 
 def _outputs(model: Model, loaded: LoadedEncoder, rows: Sequence[Row]) -> Mapping[str, Floats]:

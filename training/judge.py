@@ -3,12 +3,13 @@
 A bundle is judged by what callers get: its own tokenizer.json and graph in ONNX Runtime, labels by its manifest.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from app.bundle.manifest import Manifest
+from app.bundle.open import Bundle
 from app.bundle.store import bundle_dir, current
 from app.bundle.tokenizer import load_tokenizer
 from app.bundle.verify import verify
@@ -17,6 +18,7 @@ from training.data import Splits
 from training.data.collate import encode
 from training.data.sources import load_files
 from training.errors import TrainingError
+from training.export.compare import Outputs
 from training.export.exam import make_exam
 from training.export.parity import GraphRunner
 from training.progress import Progress
@@ -58,17 +60,22 @@ def evaluate(path: Path, *, models: Path, progress: Progress) -> Verdict:
     store = store_of(models)
     bundle = verify(bundle_dir(store, recipe.name, current(store, recipe.name)))
     manifest = bundle.manifest
-    model_file = manifest.model_file("fp32")
-    assert model_file is not None  # the manifest's own validator guarantees it
     exam = make_exam(manifest.heads[0], load_data(recipe, path.parent, progress).test)
     if exam is None:
         raise TrainingError(f"{recipe.name} has no test rows")
+    value, _unsure = exam.judge(graph_outputs(bundle, exam.texts, progress))
+    return _verdict(manifest, exam.metric, value, exam.rows)
+
+
+def graph_outputs(bundle: Bundle, texts: Sequence[str], progress: Progress) -> Outputs:
+    """Every output for texts, by the bundle's own tokenizer and fp32 graph; over-long texts are cut at their end."""
+    manifest = bundle.manifest
+    model_file = manifest.model_file("fp32")
+    assert model_file is not None  # the manifest's own validator guarantees it
     tokenizer = load_tokenizer(bundle.read(manifest.file("tokenizer")))
     runner = GraphRunner(bundle.read(model_file), manifest.pad_id)
     with progress.step(f"judging {manifest.name}@{manifest.version}"):
-        outputs = runner.run_sorted(encode(tokenizer, exam.texts, manifest.max_tokens), "the test split")
-    value, _unsure = exam.judge(outputs)
-    return _verdict(manifest, exam.metric, value, exam.rows)
+        return runner.run_sorted(encode(tokenizer, texts, manifest.max_tokens), "the test split")
 
 
 def validate_file(path: Path, *, task: Literal["classify", "embed"], columns: Mapping[str, str]) -> Splits:

@@ -87,6 +87,15 @@ def expected_calibration_error(bins: list[Bin]) -> float:
     return sum(one.rows * abs(one.confidence - one.accuracy) for one in bins) / rows if rows else 0.0
 
 
+def brier_score(probs_NC: Floats, targets_N: Ints) -> float:
+    """Mean squared distance of the probabilities to the right answer, summed over labels: 0 is best, 2 worst (Brier
+    1950).
+    """
+    right_NC = np.zeros(probs_NC.shape)
+    right_NC[np.arange(len(targets_N)), targets_N] = 1
+    return float(((probs_NC - right_NC) ** 2).sum(axis=1).mean())
+
+
 def retrieval_ranks(queries_ND: Floats, candidates_ND: Floats, texts: list[str]) -> Ints:
     """The rank of each query's own candidate among all, by cosine; 1 is first.
 

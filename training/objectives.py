@@ -13,7 +13,7 @@ import torch
 
 from app.bundle.manifest import EMBEDDING_OUTPUT
 from app.bundle.scoring import unit
-from training.calibrate import negative_log_likelihood
+from training.calibrate.temperature import negative_log_likelihood
 from training.data.collate import encode, pad
 from training.data.rows import Row, Splits
 from training.errors import TrainingError

@@ -23,7 +23,8 @@ from training.recipe import Recipe
 from training.rng import rng_state, set_rng_state
 
 Tensors = Mapping[str, torch.Tensor]
-# They change no weight on purpose, nor does the table `export`: a finished run can be exported in another way.
+# They change no weight on purpose: a finished run can be judged and exported in another way.
+HARMLESS_TABLES = ("export.", "head.out_of_scope", "head.coverages")  # fitted after training
 HARMLESS = {"description", "baselines", "probes", "threads", "budget.checkpoint_steps"}
 
 
@@ -32,7 +33,7 @@ def fingerprint(recipe: Recipe, splits: Splits, loaded: LoadedEncoder) -> dict[s
     prints = {
         f"recipe {key}": json.dumps(value)
         for key, value in _flat(recipe.model_dump(mode="json")).items()
-        if key not in HARMLESS and not key.startswith("export.")
+        if key not in HARMLESS and not key.startswith(HARMLESS_TABLES)
     }
     for name in ("train", "dev"):
         rows = [asdict(row) for row in getattr(splits, name)]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from app.bundle.manifest import NAME_PATTERN
 from training.build import store_of
+from training.calibrate import Fitted
 from training.checkpoint import list_checkpoints
 from training.checkpoint import load as load_checkpoint
 from training.data import Row, Splits, describe, load
@@ -41,7 +42,7 @@ def train(path: Path, *, models: Path, progress: Progress, overrides: Sequence[s
     runs = models / "runs" / recipe.name
     probes = read_probes(recipe, path.parent)
     tuned = fine_tune(recipe, splits, runs=runs, resume=resume, progress=progress, probes=probes)
-    finished = Finished(recipe, tuned.model, tuned.loaded, tuned.temperature, tuned.metrics, tuned.report, splits)
+    finished = Finished(recipe, tuned.model, tuned.loaded, tuned.fitted, tuned.metrics, tuned.report, splits)
     return publish(finished, store_of(models), progress=progress)
 
 
@@ -118,7 +119,7 @@ def default_name(source: str) -> str:
 
 
 def _publish_encoder(recipe: Recipe, loaded: LoadedEncoder, models: Path, progress: Progress) -> Path:
-    finished = Finished(recipe, Model(loaded.encoder, {}).eval(), loaded, 1.0, {}, {}, None)
+    finished = Finished(recipe, Model(loaded.encoder, {}).eval(), loaded, Fitted(), {}, {}, None)
     return publish(finished, store_of(models), progress=progress)
 
 

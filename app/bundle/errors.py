@@ -18,6 +18,7 @@ Rule = Literal[
     "B09-golden-files",  # golden inputs and outputs are complete and finite
     "B10-golden",  # the golden inputs give the golden outputs on this device
     "B11-current",  # the `current` file names a version that exists
+    "B12-scope",  # scope.npz holds finite statistics of the model's shapes
 ]
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 MANIFEST_FILE = "manifest.json"
 EMBEDDING_OUTPUT = "sentence_embedding"  # not `embedding`: torch's dynamo export lets that name stand twice
 
@@ -22,7 +22,8 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Pooling = Literal["mean", "cls", "max"]
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
 Device = Literal["any", "cpu", "cuda"]
-Role = Literal["model", "weights", "tokenizer", "golden-inputs", "golden-outputs", "report", "card"]
+Role = Literal["model", "weights", "tokenizer", "scope", "golden-inputs", "golden-outputs", "report", "card"]
+ScopeScore = Literal["max_probability", "energy", "mahalanobis"]  # app/bundle/scope.py
 Json = dict[str, object]
 
 
@@ -47,10 +48,16 @@ class Tensor(Strict):
 
 
 class OutOfScope(Strict):
-    """When a text belongs to no label: its best probability is under `threshold`. Fitted on held-out rows."""
+    """When a text belongs to no label: its score is under `threshold`. Fitted on held-out rows."""
 
-    score: Literal["max_probability"]
-    threshold: float = Field(ge=0, le=1)
+    score: ScopeScore
+    threshold: float = Field(allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _threshold_can_be_met(self) -> Self:
+        if self.score == "max_probability" and not 0 <= self.threshold <= 1:
+            raise ValueError(f"the threshold of a probability is from 0 to 1, not {self.threshold:g}")
+        return self
 
 
 class EmbedHead(Strict):
@@ -156,7 +163,7 @@ class Agreement(Strict):
 class Manifest(Strict):
     """The whole description of one version of one model."""
 
-    format: Literal[1, 2]  # 2: weights may lie in a file of their own
+    format: Literal[1, 2, 3]  # 2: weights may lie in a file of their own; 3: more scores of what is out of scope
     name: Name
     version: int = Field(ge=1)
     created: Annotated[str, AfterValidator(_is_time)]  # RFC 3339, UTC
@@ -200,6 +207,17 @@ class Manifest(Strict):
             raise ValueError("a graph in XML and its weights come together: model.int8.xml and model.int8.bin")
         if self.format == 1 and weights:
             raise ValueError("weights in a file of their own came with format 2")
+        return self
+
+    @model_validator(mode="after")
+    def _scopes_have_what_they_need(self) -> Self:
+        rules = [head.out_of_scope for head in self.heads if isinstance(head, ClassifyHead) and head.out_of_scope]
+        scores = [rule.score for rule in rules]
+        if self.format < 3 and set(scores) - {"max_probability"}:
+            raise ValueError("scores of scope beside max_probability came with format 3")
+        files = sum(file.role == "scope" for file in self.files)
+        if (wanted := scores.count("mahalanobis")) > 1 or files != wanted:
+            raise ValueError("one head at most is scored by mahalanobis, and has its means in one file of role scope")
         return self
 
     def file(self, role: Role) -> BundleFile:

@@ -7,6 +7,7 @@ from app.bundle.graph import check_graph
 from app.bundle.ir import check_ir
 from app.bundle.open import Bundle, open_bundle
 from app.bundle.packed import PACKED_FILE, check_packed
+from app.bundle.scope import load_statistics
 from app.bundle.tokenizer import load_tokenizer
 
 
@@ -28,4 +29,5 @@ def verify(folder: Path) -> Bundle:
         if file.role == "tokenizer":
             load_tokenizer(data)
     load_golden(bundle)
+    load_statistics(bundle)
     return bundle

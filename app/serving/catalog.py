@@ -11,6 +11,7 @@ from typing import Literal, Self, TypeVar
 
 from app.bundle.manifest import ClassifyHead, EmbedHead, Manifest
 from app.bundle.open import open_bundle
+from app.bundle.scope import Statistics, load_statistics
 from app.bundle.store import bundle_dir
 from app.bundle.tokenizer import load_tokenizer
 from app.encoding.tokenizer import TextEncoder
@@ -29,6 +30,7 @@ class ServedModel:
 
     manifest: Manifest
     encoder: TextEncoder
+    scope: Statistics | None = None  # where a head's rule of scope reads vectors
     key: ModelKey = field(init=False)  # its name for the engine
 
     def __post_init__(self) -> None:
@@ -131,7 +133,7 @@ def _open(folder: Path) -> ServedModel:
     bundle = open_bundle(folder)
     manifest = bundle.manifest
     tokenizer = load_tokenizer(bundle.read(manifest.file("tokenizer")))
-    return ServedModel(manifest, TextEncoder(tokenizer, max_tokens=manifest.max_tokens))
+    return ServedModel(manifest, TextEncoder(tokenizer, max_tokens=manifest.max_tokens), load_statistics(bundle))
 
 
 def _choose(heads: Sequence[HeadT], name: str | None, listing: str) -> HeadT:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.bundle.manifest import ClassifyHead
+from app.bundle.scope import Statistics, scope_scores
 from app.bundle.scoring import probabilities
 from app.types import Rows
 
@@ -29,8 +30,14 @@ class Options:
     raw_scores: bool
 
 
-def finish(head: ClassifyHead, logits_BC: Rows, options: Options) -> list[Prediction]:
-    """One prediction per row, in the shape of the head's problem type."""
+def finish(
+    head: ClassifyHead,
+    logits_BC: Rows,
+    options: Options,
+    vectors_BD: Rows | None = None,
+    statistics: Statistics | None = None,
+) -> list[Prediction]:
+    """One prediction per row, in the shape of the head's problem type. The last two are read by a rule of scope."""
     if head.problem_type == "regression":
         return [_value(head, row_C) for row_C in logits_BC]
     options = replace(options, threshold=_as_score(options.threshold))
@@ -43,11 +50,14 @@ def finish(head: ClassifyHead, logits_BC: Rows, options: Options) -> list[Predic
             _multi_label(head, scores_C, order_C, limits_C, options.top_k)
             for scores_C, order_C in zip(scores_BC, order_BC, strict=True)
         ]
-    best_B = probs_BC.max(axis=1)
-    return [
-        _single_label(head, scores_C, order_C, best, options)
-        for scores_C, order_C, best in zip(scores_BC, order_BC, best_B, strict=True)
+    predictions = [
+        _single_label(head, scores_C, order_C, options) for scores_C, order_C in zip(scores_BC, order_BC, strict=True)
     ]
+    if (rule := head.out_of_scope) is not None:
+        scope_B = scope_scores(rule.score, head, logits_BC, vectors_BD, statistics)
+        for prediction, score in zip(predictions, scope_B, strict=True):
+            prediction["in_scope"] = bool(score >= rule.threshold)
+    return predictions
 
 
 def _as_score(threshold: float | None) -> float | None:
@@ -62,16 +72,11 @@ def _value(head: ClassifyHead, row_C: Row) -> Prediction:
     return {"value": dict(zip(head.labels, row_C, strict=True))}
 
 
-def _single_label(
-    head: ClassifyHead, scores_C: Row, order_C: NDArray[np.intp], best_probability: np.float32, options: Options
-) -> Prediction:
+def _single_label(head: ClassifyHead, scores_C: Row, order_C: NDArray[np.intp], options: Options) -> Prediction:
     top = _top(head, scores_C, order_C, options.top_k)
     score = scores_C[order_C[0]]
     given = options.threshold is None or bool(score >= options.threshold)
-    prediction: Prediction = {"label": head.labels[order_C[0]] if given else None, "score": score, "scores": top}
-    if head.out_of_scope is not None:
-        prediction["in_scope"] = bool(best_probability >= head.out_of_scope.threshold)
-    return prediction
+    return {"label": head.labels[order_C[0]] if given else None, "score": score, "scores": top}
 
 
 def _multi_label(head: ClassifyHead, scores_C: Row, order_C: NDArray[np.intp], limits_C: Row, top_k: int) -> Prediction:

@@ -142,7 +142,7 @@ FAULTS: dict[str, tuple[Rule, Fault]] = {
         lambda folder: (folder / "manifest.json").write_bytes((folder / "manifest.json").read_bytes()[:-20]),
     ),
     "unknown field": ("B01-manifest", lambda folder: edit_manifest(folder, lambda m: m.update(extra=1))),
-    "another format": ("B01-manifest", lambda folder: edit_manifest(folder, lambda m: m.update(format=3))),
+    "another format": ("B01-manifest", lambda folder: edit_manifest(folder, lambda m: m.update(format=4))),
     "number as text": ("B01-manifest", lambda folder: edit_manifest(folder, lambda m: m.update(max_tokens="64"))),
     "label twice": (
         "B01-manifest",
@@ -279,7 +279,7 @@ def test_current_must_name_a_version_that_is_there(text: str, tmp_path: Path) ->
 
 
 def test_every_rule_has_a_test() -> None:
-    tested = {rule for rule, _fault in FAULTS.values()} | {"B10-golden", "B11-current"}
+    tested = {rule for rule, _fault in FAULTS.values()} | {"B10-golden", "B11-current", "B12-scope"}
 
     assert tested == set(get_args(Rule))
 

@@ -2,11 +2,14 @@
 
 import json
 from pathlib import Path
+from unittest.mock import ANY
 
 import numpy as np
 import pytest
 
+from app.bundle.manifest import OutOfScope
 from tests.training.tiny import MakeRecipe
+from training.calibrate import Fitted
 from training.data.rows import Row, Splits
 from training.errors import TrainingError
 from training.evaluate import predict
@@ -29,7 +32,13 @@ def test_a_classifier_comes_with_all_its_figures(make_recipe: MakeRecipe, intent
     metrics = json.loads(tuned.report["report/metrics.json"])
     assert metrics == tuned.metrics
     assert set(tuned.report) == {"report/metrics.json", "report/confusion.png", "report/reliability.png"}
-    assert metrics["temperature"] == tuned.temperature
+    assert metrics["temperature"] == tuned.fitted.temperature
+    assert tuned.fitted.out_of_scope == OutOfScope(score="max_probability", threshold=0.5)
+    assert metrics["out_of_scope"]["score"] == "max_probability"
+    low, high = metrics["intervals"]["accuracy"]
+    assert low <= metrics["accuracy"] <= high
+    assert metrics["conformal"] == {"0.9": {"held": ANY, "labels": ANY}}  # twelve dev rows are too few for 95 %
+    assert (tmp_path / "report" / "mistakes.jsonl").exists()
     assert set(metrics["per_class"]) == {"switch_off", "switch_on"}
     assert set(metrics["baselines"]) == {"tfidf_svm", "frozen_logistic_regression"}
     assert metrics["baselines"]["tfidf_svm"]["accuracy"] == 1.0
@@ -47,7 +56,7 @@ def test_an_embedder_is_judged_by_retrieval(make_recipe: MakeRecipe, pairs: Spli
 
     tuned = fine_tune(recipe, pairs, runs=tmp_path, resume=False, progress=Progress())
 
-    assert tuned.temperature == 1.0
+    assert tuned.fitted == Fitted()
     assert set(tuned.report) == {"report/metrics.json"}
     figures = json.loads(tuned.report["report/metrics.json"])
     assert set(figures["baselines"]["encoder_before_training"]) == {"mrr", "recall_at_1"}

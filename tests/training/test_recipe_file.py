@@ -35,7 +35,7 @@ def refusal(path: Path, *overrides: str) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("recipe", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.name)
+@pytest.mark.parametrize("recipe", sorted(RECIPES.rglob("*.toml")), ids=lambda path: path.name)
 def test_shipped_recipes_load(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENCODERY_DATA", "/data")
 
@@ -116,6 +116,27 @@ WRONG = {
         "encoder.source=${NO_SUCH_VARIABLE}/x",
         "encoder.source: the variable NO_SUCH_VARIABLE is not set; set it: export NO_SUCH_VARIABLE=FOLDER",
     ),
+    "scope without a score": (
+        "head.out_of_scope={false_alarms=0.1}",
+        "head.out_of_scope: `score`, or the `label` of rows to choose one by, is missing",
+    ),
+    "scope with two lines": (
+        "head.out_of_scope={score='energy', threshold=3.0, false_alarms=0.1}",
+        "head.out_of_scope: `threshold` and `false_alarms` both say where the line is; leave one out",
+    ),
+    "threshold of no score": (
+        "head.out_of_scope={label='none', threshold=3.0}",
+        "head.out_of_scope: `threshold` is a number of one `score`; name it, or leave `threshold` out",
+    ),
+    "probability over 1": (
+        "head.out_of_scope=1.5",
+        "head.out_of_scope: the threshold of a probability should be from 0 to 1, not 1.5",
+    ),
+    "score that is none": (
+        "head.out_of_scope={score='entropy'}",
+        "head.out_of_scope.score: should be 'max_probability', 'energy' or 'mahalanobis', not 'entropy'",
+    ),
+    "coverage of everything": ("head.coverages=[1.0]", "head.coverages.0: should be less than 1, not 1.0"),
     "tables that do not fit": (
         "loss.name=in_batch_negatives",
         "a head for classify trains with loss 'cross_entropy', not 'in_batch_negatives'",

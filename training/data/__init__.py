@@ -6,21 +6,31 @@
 from pathlib import Path
 
 from training.data.checks import describe
+from training.data.outside import set_apart
 from training.data.rows import Counts, Row, Splits
 from training.data.sources import load_dataset, load_files
 from training.errors import DataError, RecipeError
-from training.recipe import DatasetData, FileData, HomeIntentsData, Recipe
+from training.recipe import ClassifyTask, DatasetData, FileData, HomeIntentsData, Recipe
 
 __all__ = ["Counts", "Row", "Splits", "describe", "load"]
 
 
 def load(recipe: Recipe, folder: Path) -> Splits:
-    """The rows of a recipe's `[data]`; relative paths start at `folder`, where the recipe lies.
+    """The rows of a recipe's `[data]`; those that its head counts as out of scope stand apart. Relative paths start
+    at `folder`, where the recipe lies.
 
     Raises:
         DataError: every problem of the data, found before the first step.
         RecipeError: the recipe has no data, or data its head cannot learn from.
     """
+    splits = _load(recipe, folder)
+    scope = recipe.head.out_of_scope if isinstance(recipe.head, ClassifyTask) else None
+    if scope is not None and scope.label is not None:
+        return set_apart(splits, scope.label, needed=scope.score is None)
+    return splits
+
+
+def _load(recipe: Recipe, folder: Path) -> Splits:
     match recipe.data:
         case FileData() as data:
             return load_files(data, folder, recipe.head.task)

@@ -55,7 +55,8 @@ class Splits:
     """The data of one run.
 
     `labels` is sorted, and empty for embedding. `digests` says which bytes these are: file name → sha256, or
-    package → version. `origin` is who made the data and under which licence.
+    package → version. `origin` is who made the data and under which licence. `outside`, by split, are rows that fit no
+    label: never trained, they choose and judge what is out of scope.
     """
 
     train: list[Row]
@@ -65,6 +66,7 @@ class Splits:
     counts: dict[str, Counts]
     digests: dict[str, str] = field(default_factory=dict)
     origin: str = ""
+    outside: dict[str, list[Row]] = field(default_factory=dict)
 
 
 def normal(text: str) -> str:

@@ -13,9 +13,15 @@ BASELINES = {
     "frozen_logistic_regression": "the encoder as it was, with logistic regression",
     "encoder_before_training": "the encoder before training",
 }
+SCOPE_SCORES = {
+    "max_probability": "best probability",
+    "energy": "energy score, T · log Σ exp(logit / T),",
+    "mahalanobis": "score, minus the squared Mahalanobis distance of its vector to the nearest class,",
+}
 FIGURES = {
     "accuracy": "Accuracy",
     "macro_f1": "Macro-F1",
+    "brier": "Brier score",
     "ece_before": "Calibration error (ECE) before temperature scaling",
     "ece_after": "Calibration error (ECE) after temperature scaling",
     "recall_at_1": "Recall at 1",
@@ -25,8 +31,8 @@ FIGURES = {
 
 def card(manifest: Manifest) -> bytes:
     """MODEL_CARD.md."""
-    parts = (_head, _use, _data, _figures, _limits, _origin)
-    return ("\n\n".join("\n".join(part(manifest)) for part in parts) + "\n").encode()
+    parts = (_head, _use, _data, _figures, _certainty, _limits, _origin)
+    return ("\n\n".join("\n".join(lines) for part in parts if (lines := list(part(manifest)))) + "\n").encode()
 
 
 def _head(manifest: Manifest) -> Iterator[str]:
@@ -42,7 +48,8 @@ def _use(manifest: Manifest) -> Iterator[str]:
         if isinstance(head, ClassifyHead):
             yield f"- `POST /classify`, head `{head.name}`: one of {len(head.labels)} labels, with a probability."
             if head.out_of_scope:
-                yield f"  A text whose best probability is under {head.out_of_scope.threshold:g} is out of scope."
+                name = SCOPE_SCORES[head.out_of_scope.score]
+                yield f"  A text whose {name} is under {head.out_of_scope.threshold:.4g} is out of scope."
         else:
             length = "length 1" if head.normalize else "their own length"
             yield f"- `POST /embed`, head `{head.name}`: vectors of {head.dimensions} numbers, by default of {length}."
@@ -79,6 +86,22 @@ def _figures(manifest: Manifest) -> Iterator[str]:
     if probes := cast("Mapping[str, Any]", manifest.metrics.get("probes") or {}):
         yield ""
         yield f"On {probes['rows']} sentences written apart from the data: accuracy {_number(probes['accuracy'])}."
+
+
+def _certainty(manifest: Manifest) -> Iterator[str]:
+    sets = cast("Mapping[str, Mapping[str, float]]", manifest.metrics.get("conformal") or {})
+    scope = cast("Mapping[str, Any]", manifest.metrics.get("out_of_scope") or {})
+    if sets or scope:
+        yield "## Certainty, on the test split"
+    for coverage, figures in sets.items():
+        yield (
+            f"- Sets of labels made to hold the right one for {float(coverage):.0%} of texts hold it for "
+            f"{figures['held']:.1%}, with {figures['labels']:.2f} labels on average."
+        )
+    if scope:
+        yield f"- Out of scope by {scope['score']}: {scope['false_alarms']:.1%} of texts with a label are turned away"
+        if "recall" in scope:
+            yield f"  and {scope['recall']:.1%} of those without one are found; AUROC {_number(scope['auroc'])}."
 
 
 def _limits(manifest: Manifest) -> Iterator[str]:

@@ -27,11 +27,11 @@ from app.bundle.manifest import (
     Golden,
     Json,
     Manifest,
-    OutOfScope,
     Parity,
     Tensor,
     Trunk,
 )
+from training.calibrate import Fitted
 from training.data.collate import encode
 from training.data.rows import Row, Splits
 from training.export.onnx import AXES, INPUTS, ExportedGraph
@@ -53,7 +53,7 @@ class Finished:
     recipe: Recipe
     model: Model
     loaded: LoadedEncoder
-    temperature: float
+    fitted: Fitted
     metrics: Json
     report: Mapping[str, bytes]
     splits: Splits | None
@@ -69,14 +69,15 @@ def heads_of(finished: Finished) -> list[Head]:
     task, hidden = finished.recipe.head, finished.loaded.encoder.hidden
     if isinstance(task, EmbedTask):
         return [EmbedHead(name=task.name, output=EMBEDDING_OUTPUT, dimensions=hidden, normalize=task.normalize)]
-    scope = OutOfScope(score="max_probability", threshold=task.out_of_scope) if task.out_of_scope is not None else None
+    fitted = finished.fitted
     classifier = ClassifyHead(
         name=task.name,
         output=logits_name(task.name),
         problem_type="single_label",
         labels=finished.labels,
-        temperature=finished.temperature,
-        out_of_scope=scope,
+        temperature=fitted.temperature,
+        conformal=dict(fitted.conformal),
+        out_of_scope=fitted.out_of_scope,
     )
     normalize = finished.loaded.normalize
     return [

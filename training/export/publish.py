@@ -5,6 +5,7 @@ from pathlib import Path
 
 from app.bundle.errors import BundleError
 from app.bundle.manifest import Json, Parity
+from app.bundle.scope import SCOPE_FILE
 from training.errors import GateError
 from training.export import golden
 from training.export.bundle import NewFile, write_bundle
@@ -34,11 +35,13 @@ def publish(finished: Finished, store: Path, *, progress: Progress) -> Path:
         recorded = golden.record(
             finished.model, loaded.tokenizer, training_texts=texts, max_tokens=loaded.max_tokens, pad_id=loaded.pad_id
         )
+    statistics = finished.fitted.statistics
     inputs, outputs = golden.as_files(recorded, heads_of(finished))
     more = variants(Source(finished, graph, recorded), progress)
     files = [
         NewFile(MODEL_FILE, "model", graph.data, precision="fp32"),
         *more.files,
+        *([NewFile(SCOPE_FILE, "scope", statistics.to_bytes())] if statistics else []),
         NewFile("tokenizer.json", "tokenizer", tokenizer),
         NewFile("golden.jsonl", "golden-inputs", inputs),
         NewFile("golden.npz", "golden-outputs", outputs),

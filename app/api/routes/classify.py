@@ -1,5 +1,6 @@
 """POST /classify: labels for each text."""
 
+import numpy as np
 from fastapi import APIRouter
 from starlette.requests import Request
 
@@ -9,9 +10,11 @@ from app.api.deps import parts, read_body, record
 from app.api.parsing import parse
 from app.api.rendering import Answer, counts, json_answer, json_list
 from app.api.schemas import ClassifyRequest, ClassifyResponse
-from app.bundle.manifest import ClassifyHead
+from app.bundle.manifest import EMBEDDING_OUTPUT, ClassifyHead
+from app.bundle.scope import reads_vectors
 from app.errors import UnsupportedOptionError
 from app.tasks import classify as task
+from app.types import Rows
 
 DEFAULT_TOP_K = 5
 
@@ -27,14 +30,21 @@ async def classify(request: Request) -> Answer:
     entry.model, entry.version = model.key.name, model.key.version
     head = model.classify_head(wish.head)
     options = _options(wish, head)
-    result = await ask(request, wish, model, head.output)
+    outputs = [head.output, EMBEDDING_OUTPUT] if reads_vectors(head) else [head.output]
+    result = await ask(request, wish, model, outputs)
+    rows = np.concatenate([result.outputs[name] for name in outputs], axis=1)
+    labels = len(head.labels)
+
+    def finish(part: Rows) -> list[task.Prediction]:
+        return task.finish(head, part[:, :labels], options, part[:, labels:], model.scope)
+
     return json_answer(
         {
             "model": model.key.name,
             "version": model.key.version,
             "head": head.name,
             "problem_type": head.problem_type,
-            "predictions": await json_list(result.outputs[head.output], lambda rows: task.finish(head, rows, options)),
+            "predictions": await json_list(rows, finish),
             **counts(result),
         }
     )

@@ -29,7 +29,7 @@ async def embed(request: Request) -> Answer:
     head = model.embed_head(wish.head)
     dimensions = _dimensions(wish, head)
     as_bytes = _as_bytes(wish, fields(request).get(b"accept", b""))
-    result = await ask(request, wish, model, head.output)
+    result = await ask(request, wish, model, [head.output])
     normalize = head.normalize if wish.normalize is None else wish.normalize
 
     def finish(vectors_BD: Rows) -> Rows:

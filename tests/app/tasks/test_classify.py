@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.bundle.manifest import ClassifyHead, OutOfScope
+from app.bundle.scope import Statistics
 from app.bundle.scoring import probabilities
 from app.tasks.classify import Options, finish
 
@@ -92,6 +93,27 @@ def test_scope_is_told_by_the_best_probability(best: float, in_scope: bool, raw_
     rule = OutOfScope(score="max_probability", threshold=0.5)
 
     (prediction,) = finish(single(out_of_scope=rule), logits([best, 0.0, 0.0]), Options(1, None, raw_scores))
+
+    assert prediction["in_scope"] is in_scope
+
+
+@pytest.mark.parametrize(("logit", "in_scope"), [(1.9, False), (2.1, True)], ids=["below", "above"])
+def test_scope_is_told_by_the_energy(logit: float, in_scope: bool) -> None:
+    """One label stands out far enough for the sum to be its own logit."""
+    rule = OutOfScope(score="energy", threshold=2.0)
+
+    (prediction,) = finish(single(out_of_scope=rule), logits([logit, -99.0, -99.0]), PLAIN)
+
+    assert prediction["in_scope"] is in_scope
+
+
+@pytest.mark.parametrize(("x", "in_scope"), [(5.5, True), (3.0, False)], ids=["near the second class", "between"])
+def test_scope_is_told_by_the_distance_to_the_nearest_class(x: float, in_scope: bool) -> None:
+    """Means at 0 and 6 after whitening, which halves the second dimension away."""
+    statistics = Statistics(np.array([[1.0], [0.0]], np.float32), np.array([[0.0], [6.0], [6.0]], np.float32))
+    head = single(out_of_scope=OutOfScope(score="mahalanobis", threshold=-1.0))
+
+    (prediction,) = finish(head, logits([0.0, 1.0, 2.0]), PLAIN, np.array([[x, 99.0]], np.float32), statistics)
 
     assert prediction["in_scope"] is in_scope
 

@@ -8,11 +8,12 @@ import onnx
 import pytest
 import torch
 
-from app.bundle.manifest import ClassifyHead, EmbedHead, Manifest
+from app.bundle.manifest import ClassifyHead, EmbedHead, Manifest, OutOfScope
 from app.bundle.store import current
 from app.bundle.verify import verify
 from app.engine.load import load_model
 from tests.data.make_tiny import HIDDEN, sentences
+from training.calibrate import Fitted
 from training.data.rows import Counts, Row, Splits
 from training.errors import GateError
 from training.evaluate import predict
@@ -26,6 +27,7 @@ from training.progress import Progress
 from training.recipe import Recipe
 
 ROWS = [Row(text, f"sentences.jsonl:{number}", label=label) for number, (text, label) in enumerate(sentences())]
+FITTED = Fitted(temperature=2.0, out_of_scope=OutOfScope(score="max_probability", threshold=0.5))
 LABELS = ["lights_off", "lights_on", "play_music", "weather"]
 
 
@@ -51,7 +53,7 @@ def finished(model: Model, loaded: LoadedEncoder) -> Finished:
     counts = {"train": Counts(200, 190, 0, 10), "test": Counts(len(ROWS) - 190, len(ROWS) - 190, 0, 0)}
     splits = Splits(ROWS[:190], [], ROWS[190:], LABELS, counts, {"sentences.jsonl": "ab" * 32}, "Written for the tests")
     metrics: dict[str, object] = {"baselines": {"tfidf_svm": {"accuracy": 0.5}}}
-    found = Finished(recipe, model, loaded, 2.0, metrics, {"report/metrics.json": b"{}"}, splits)
+    found = Finished(recipe, model, loaded, FITTED, metrics, {"report/metrics.json": b"{}"}, splits)
     exam = make_exam(heads_of(found)[0], splits.test)
     assert exam is not None
     metrics["accuracy"] = exam.judge(predict(model, loaded.tokenizer, exam.texts, max_tokens=64, pad_id=0))[0]
@@ -86,7 +88,11 @@ def test_manifest_has_the_facts_of_the_run(manifest: Manifest, finished: Finishe
     assert manifest.trunk.sha256 == weights_digest(finished.loaded.encoder.trunk)
     assert manifest.fused_ops["model.fp32.onnx"]["Attention"] == 2
     training: dict[str, Any] = manifest.training
-    assert training["recipe"]["head"] == {"task": "classify", "name": "intent", "dropout": 0.1, "out_of_scope": 0.5}
+    assert training["recipe"]["head"]["out_of_scope"] == {
+        "score": "max_probability",
+        "false_alarms": 0.05,
+        "threshold": 0.5,
+    }
     assert training["counts"]["train"] == {"rows_in": 200, "used": 190, "rejected": 0, "deduplicated": 10}
     assert training["data"] == {"sentences.jsonl": "ab" * 32}
     assert {"torch", "transformers", "onnxruntime", "python"} <= set(training["versions"])

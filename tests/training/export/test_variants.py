@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from app.bundle.manifest import Agreement, Manifest
+from app.bundle.manifest import FORMAT, Agreement, Manifest
 from app.bundle.open import open_bundle
 from app.bundle.verify import verify
 from app.engine.load import load_model
 from tests.data.make_tiny import sentences
+from training.calibrate import Fitted
 from training.data.rows import Counts, Row, Splits
 from training.errors import GateError
 from training.export.describe import Finished
@@ -34,7 +35,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def encoder(loaded: LoadedEncoder) -> Finished:
     """The tiny encoder as it is, to be imported."""
     recipe = Recipe.model_validate({"name": "tiny", "encoder": {"source": "tiny-bert"}, "head": {"task": "embed"}})
-    return Finished(recipe, Model(loaded.encoder, {}).eval(), loaded, 1.0, {}, {}, None)
+    return Finished(recipe, Model(loaded.encoder, {}).eval(), loaded, Fitted(), {}, {}, None)
 
 
 def published(finished: Finished, store: Path) -> tuple[Path, Manifest]:
@@ -48,7 +49,7 @@ def test_an_encoder_gets_an_int8_pair_that_serves(encoder: Finished, tmp_path: P
     model, weights = manifest.model_file("int8", "cpu"), manifest.weights_file("int8")
     assert model is not None
     assert weights is not None
-    assert (model.path, weights.path, manifest.format) == ("model.int8.xml", "model.int8.bin", 2)
+    assert (model.path, weights.path, manifest.format) == ("model.int8.xml", "model.int8.bin", FORMAT)
     agreement = manifest.parity["model.int8.xml"]
     assert isinstance(agreement, Agreement)
     assert agreement.rows == 341
@@ -115,7 +116,7 @@ def test_a_classifier_is_judged_on_its_own_rows(
         "loss": {"name": "cross_entropy"},
     }
     finished = dataclasses.replace(
-        encoder, recipe=Recipe.model_validate(raw), model=model, splits=splits, temperature=2.0
+        encoder, recipe=Recipe.model_validate(raw), model=model, splits=splits, fitted=Fitted(temperature=2.0)
     )
 
     _folder, manifest = published(finished, tmp_path)

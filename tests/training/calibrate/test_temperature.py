@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from app.bundle.manifest import ClassifyHead
 from app.bundle.scoring import probabilities
-from training.calibrate import LEAST, MOST, fit_temperature, negative_log_likelihood
+from training.calibrate.temperature import LEAST, MOST, fit_temperature, negative_log_likelihood
 
 
 def honest_logits(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,1 @@
+"""What are a trained model's answers worth? Fitted on dev, judged on test, with intervals."""

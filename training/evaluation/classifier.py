@@ -1,0 +1,186 @@
+"""How good is a trained classifier, and how sure may it be?
+
+What scores mean is fitted on dev rows, everything is judged on test rows, by the functions that make every answer of
+the service. N rows, C labels.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.bundle.manifest import EMBEDDING_OUTPUT, ClassifyHead, OutOfScope, ScopeScore
+from app.bundle.scope import Statistics
+from app.bundle.scoring import probabilities
+from training.calibrate import Fitted
+from training.calibrate.conformal import fit_conformal, set_figures
+from training.calibrate.scope import Parts, choose_score, fit_statistics, scope_figures, threshold_for
+from training.calibrate.temperature import fit_temperature
+from training.data.collate import encode
+from training.data.rows import Row, Splits
+from training.evaluate import predict
+from training.evaluation.bootstrap import interval
+from training.evaluation.mistakes import MISTAKES_FILE, by_length, worst_mistakes
+from training.metrics import (
+    ClassFigures,
+    accuracy,
+    brier_score,
+    class_figures,
+    confusion_matrix,
+    expected_calibration_error,
+    macro_f1,
+    reliability,
+)
+from training.modeling import LoadedEncoder, Model, logits_name
+from training.objectives import targets
+from training.recipe import ClassifyTask, ScopeTable
+from training.report import CONFUSION_FILE, RELIABILITY_FILE, confusion_png, reliability_png
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+Outputs = Mapping[str, Floats]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What came out. `report`: files of the bundle by path; `private`: those that hold texts and stay with the run."""
+
+    fitted: Fitted
+    metrics: dict[str, object]
+    report: dict[str, bytes]
+    private: dict[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Classifier:
+    """A trained model with one head that classifies, over its data."""
+
+    task: ClassifyTask
+    model: Model
+    loaded: LoadedEncoder
+    splits: Splits
+
+    def outputs(self, rows: Sequence[Row]) -> Outputs:
+        """The model's outputs by name, row by row."""
+        loaded, texts = self.loaded, [row.text for row in rows]
+        return predict(self.model, loaded.tokenizer, texts, max_tokens=loaded.max_tokens, pad_id=loaded.pad_id)
+
+    def targets(self, rows: Sequence[Row]) -> Ints:
+        """The number of each row's label."""
+        return np.array(targets(rows, self.splits.labels), np.int64)
+
+    def parts(self, rows: Sequence[Row], outside: Sequence[Row]) -> Parts:
+        """Outputs for rows of the labels and, if there are any, for rows of none."""
+        return Parts(self.outputs(rows), self.outputs(outside) if outside else None)
+
+    @property
+    def head(self) -> ClassifyHead:
+        """As trained, nothing fitted."""
+        name = self.task.name
+        return ClassifyHead(name=name, output=logits_name(name), problem_type="single_label", labels=self.splits.labels)
+
+
+def judge_classifier(classifier: Classifier, probes: Sequence[Row], figures: Mapping[str, object]) -> Judged:
+    """Fit on dev, judge on test; `figures` are those of the run, which stand among the metrics."""
+    splits, plain = classifier.splits, classifier.head
+    fitted, scope_on_dev = _fit(classifier)
+    served = plain.model_copy(update={"temperature": fitted.temperature})
+    test = classifier.parts(splits.test, splits.outside.get("test", []))
+    right_N = classifier.targets(splits.test)
+    logits_NC = test.inside[plain.output]
+    probs_NC = probabilities(served, logits_NC)
+    before, after = reliability(probabilities(plain, logits_NC), right_N), reliability(probs_NC, right_N)
+    metrics: dict[str, object] = {
+        **_answer_figures(probs_NC, right_N),
+        "ece_before": expected_calibration_error(before),
+        "ece_after": expected_calibration_error(after),
+        "brier": brier_score(probs_NC, right_N),
+        "temperature": fitted.temperature,
+        "conformal": set_figures(probs_NC, right_N, fitted.conformal),
+        **figures,
+        "by_length": by_length(_lengths(classifier, splits.test), probs_NC.argmax(axis=1) == right_N),
+        "per_class": dict(zip(plain.labels, map(asdict, _classes(probs_NC, right_N)), strict=True)),
+    }
+    if fitted.out_of_scope is not None:
+        metrics["out_of_scope"] = {
+            "score": fitted.out_of_scope.score,
+            **scope_figures(fitted.out_of_scope, served, test, fitted.statistics),
+            **({"auroc_on_dev": scope_on_dev} if scope_on_dev else {}),
+        }
+    if probes:
+        probe_probs_PC = probabilities(served, classifier.outputs(probes)[plain.output])
+        metrics["probes"] = _probe_figures(probes, probe_probs_PC, plain.labels)
+    report = {
+        CONFUSION_FILE: confusion_png(_confusion(probs_NC, right_N), plain.labels),
+        RELIABILITY_FILE: reliability_png(before, after, fitted.temperature),
+    }
+    mistakes = worst_mistakes(splits.test, probs_NC, right_N, plain.labels)
+    return Judged(fitted, metrics, report, {MISTAKES_FILE: mistakes})
+
+
+def _answer_figures(probs_NC: Floats, right_N: Ints) -> dict[str, object]:
+    """Accuracy and macro-F1, and the interval of each."""
+    best_N = probs_NC.argmax(axis=1)
+    figures: dict[str, Callable[[Ints], float]] = {
+        "accuracy": lambda rows: accuracy(right_N[rows], best_N[rows]),
+        "macro_f1": lambda rows: macro_f1(_classes(probs_NC[rows], right_N[rows])),
+    }
+    every_N = np.arange(len(right_N))
+    return {name: figure(every_N) for name, figure in figures.items()} | {
+        "intervals": {name: interval(figure, len(right_N)) for name, figure in figures.items()}
+    }
+
+
+def _confusion(probs_NC: Floats, right_N: Ints) -> Ints:
+    return confusion_matrix(right_N, probs_NC.argmax(axis=1), probs_NC.shape[1])
+
+
+def _classes(probs_NC: Floats, right_N: Ints) -> list[ClassFigures]:
+    return class_figures(_confusion(probs_NC, right_N))
+
+
+def _fit(classifier: Classifier) -> tuple[Fitted, dict[ScopeScore, float]]:
+    """What dev rows say of the scores, and the AUROC of each score of scope on them."""
+    splits, plain, task = classifier.splits, classifier.head, classifier.task
+    dev = classifier.parts(splits.dev, splits.outside.get("dev", []))
+    right_N = classifier.targets(splits.dev)
+    temperature = fit_temperature(dev.inside[plain.output], right_N)
+    served = plain.model_copy(update={"temperature": temperature})
+    conformal = fit_conformal(probabilities(served, dev.inside[plain.output]), right_N, task.coverages)
+    if task.out_of_scope is None:
+        return Fitted(temperature, conformal), {}
+    rule, aurocs, statistics = _fit_scope(classifier, task.out_of_scope, served, dev)
+    return Fitted(temperature, conformal, rule, statistics), aurocs
+
+
+def _fit_scope(
+    classifier: Classifier, table: ScopeTable, served: ClassifyHead, dev: Parts
+) -> tuple[OutOfScope, dict[ScopeScore, float], Statistics | None]:
+    statistics = None
+    if table.score in (None, "mahalanobis"):
+        train = classifier.splits.train
+        vectors_ND = classifier.outputs(train)[EMBEDDING_OUTPUT]
+        statistics = fit_statistics(vectors_ND, classifier.targets(train), len(served.labels))
+    score, aurocs = (table.score, {}) if table.score else choose_score(served, dev, statistics)
+    threshold = table.threshold
+    if threshold is None:
+        threshold = threshold_for(score, served, dev, statistics, table.false_alarms)
+    rule = OutOfScope(score=score, threshold=threshold)
+    return rule, aurocs, statistics if rule.score == "mahalanobis" else None
+
+
+def _lengths(classifier: Classifier, rows: Sequence[Row]) -> Ints:
+    loaded = classifier.loaded
+    return np.array([len(ids) for ids in encode(loaded.tokenizer, [row.text for row in rows], loaded.max_tokens)])
+
+
+def _probe_figures(probes: Sequence[Row], probs_NC: Floats, labels: Sequence[str]) -> dict[str, object]:
+    """How many probes come out right, and each that does not."""
+    best_N = probs_NC.argmax(axis=1)
+    wrong = [
+        {"text": row.text, "label": row.label, "predicted": labels[best], "score": round(float(probs_C[best]), 4)}
+        for row, best, probs_C in zip(probes, best_N, probs_NC, strict=True)
+        if labels[best] != row.label
+    ]
+    return {"rows": len(probes), "accuracy": 1 - len(wrong) / len(probes), "wrong": wrong}

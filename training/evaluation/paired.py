@@ -1,0 +1,66 @@
+"""Is B better than A, or do they only differ on these rows?
+
+Both are judged on the same rows, so what counts is where they disagree.
+
+- Right or wrong: McNemar's test, exact (McNemar 1947): of the rows that one alone has right, half should be B's.
+- Any figure of a row (reciprocal rank, …): the sign-flip permutation test of the mean difference.
+- The interval of the difference: the percentile bootstrap over rows, for figures of all rows together too (macro-F1).
+
+All two-sided. They know rows, not seeds: another seed may turn a small difference. N rows.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+
+from training.evaluation.bootstrap import interval
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+FLIPS = 10_000
+LEVEL = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """B minus A in one figure, its 95 % interval, and how likely so large a one is if neither is better (None where no
+    test was made of this figure).
+    """
+
+    metric: str
+    a: float
+    b: float
+    interval: tuple[float, float]
+    p: float | None
+
+    @property
+    def by(self) -> float:
+        """B minus A."""
+        return self.b - self.a
+
+
+def mcnemar(right_a_N: Bools, right_b_N: Bools) -> float:
+    """The exact p-value; 1 where they are right on the same rows."""
+    only_a, only_b = int((right_a_N & ~right_b_N).sum()), int((right_b_N & ~right_a_N).sum())
+    return float(binomtest(only_b, only_a + only_b).pvalue) if only_a + only_b else 1.0
+
+
+def sign_flip(a_N: Floats, b_N: Floats, seed: int = 0) -> float:
+    """The p-value of the mean difference, by `FLIPS` random signs."""
+    differences_N = b_N - a_N
+    signs_KN = np.random.default_rng(seed).choice([-1.0, 1.0], (FLIPS, len(differences_N)))
+    as_far_K = np.abs(signs_KN @ differences_N) >= abs(differences_N.sum()) - 1e-12
+    return float((as_far_K.sum() + 1) / (FLIPS + 1))
+
+
+def difference(
+    metric: str, figure_a: Callable[[Ints], float], figure_b: Callable[[Ints], float], rows: int, p: float | None
+) -> Difference:
+    """The difference of two figures of row numbers [N]."""
+    all_N = np.arange(rows)
+    low, high = interval(lambda drawn_N: figure_b(drawn_N) - figure_a(drawn_N), rows)
+    return Difference(metric, figure_a(all_N), figure_b(all_N), (low, high), p)
