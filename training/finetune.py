@@ -22,7 +22,7 @@ from training.evaluate import predict
 from training.evaluation.classifier import Classifier, judge_classifier
 from training.loop import Trained, train
 from training.modeling import ClassifierHead, LoadedEncoder, Model, load_encoder
-from training.objectives import make_objective, make_pairs, retrieval_scores, targets
+from training.objectives import make_objective, make_pairs, retrieval_scores, scores_by_size, targets
 from training.progress import Progress
 from training.recipe import ClassifyTask, Recipe
 from training.report import METRICS_FILE, metrics_file
@@ -77,7 +77,7 @@ def fine_tune(
             _write(runs, judged.private)
             report = judged.report | {METRICS_FILE: metrics_file(judged.metrics)}
             return Tuned(model, loaded, judged.fitted, judged.metrics, report)
-        return _judge_embedder(model, loaded, splits, figures)
+        return _judge_embedder(model, loaded, splits, recipe.head.cuts, figures)
 
 
 def build_model(loaded: LoadedEncoder, recipe: Recipe, labels: Sequence[str]) -> Model:
@@ -85,6 +85,8 @@ def build_model(loaded: LoadedEncoder, recipe: Recipe, labels: Sequence[str]) ->
     seed_all(recipe.seed)
     head = recipe.head
     if head.task == "embed":
+        if head.cuts and max(head.cuts) >= loaded.encoder.hidden:
+            raise TrainingError(f"head.cuts: {max(head.cuts)} is no cut of a vector of {loaded.encoder.hidden} numbers")
         return Model(loaded.encoder, {})
     return Model(loaded.encoder, {head.name: ClassifierHead(loaded.encoder.hidden, len(labels), head.dropout)})
 
@@ -106,9 +108,13 @@ def _baselines(
     return {"tfidf_svm": {"accuracy": svm}, "frozen_logistic_regression": {"accuracy": frozen}}
 
 
-def _judge_embedder(model: Model, loaded: LoadedEncoder, splits: Splits, figures: dict[str, object]) -> Tuned:
-    scores = retrieval_scores(model, make_pairs(splits.test, loaded), loaded.pad_id)
-    metrics: dict[str, object] = {**scores, **figures}
+def _judge_embedder(
+    model: Model, loaded: LoadedEncoder, splits: Splits, cuts: Sequence[int], figures: dict[str, object]
+) -> Tuned:
+    scores = scores_by_size(model, make_pairs(splits.test, loaded), loaded.pad_id, [None, *cuts])
+    metrics: dict[str, object] = {**scores[None], **figures}
+    if cuts:
+        metrics["cuts"] = {str(size): scores[size] for size in cuts}
     return Tuned(model, loaded, Fitted(), metrics, {METRICS_FILE: metrics_file(metrics)})
 
 

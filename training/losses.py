@@ -3,13 +3,10 @@
 Plain functions on tensors. B rows of a batch, C labels, D dimensions, K candidates (K ≥ B).
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch.nn import functional
-
-
-def cross_entropy(logits_BC: torch.Tensor, targets_B: torch.Tensor, *, label_smoothing: float = 0.0) -> torch.Tensor:
-    """Mean negative log likelihood of the right labels, each softened by `label_smoothing` (arXiv:1512.00567 §7)."""
-    return functional.cross_entropy(logits_BC, targets_B, label_smoothing=label_smoothing)
 
 
 def in_batch_negatives(
@@ -31,3 +28,57 @@ def in_batch_negatives(
         others_BK[own_B, own_B] = False
         logits_BK = logits_BK.masked_fill(others_BK, float("-inf"))
     return functional.cross_entropy(logits_BK, own_B)
+
+
+def per_row_cross_entropy(
+    logits_BC: torch.Tensor,
+    targets_B: torch.Tensor,
+    *,
+    weights_C: torch.Tensor | None = None,
+    label_smoothing: float = 0.0,
+    gamma: float = 0.0,
+) -> torch.Tensor:
+    """The negative log likelihood of the right label of each row [B]; their mean is the loss of a batch.
+
+    Args:
+        weights_C: each row counts as much as its label; None: all alike.
+        label_smoothing: the share of the target that is spread over all labels (arXiv:1512.00567 §7).
+        gamma: focal loss (arXiv:1708.02002): rows are weighted by (1 - p)^gamma, so that sure ones count little.
+    """
+    losses_B = functional.cross_entropy(logits_BC, targets_B, label_smoothing=label_smoothing, reduction="none")
+    if gamma:
+        probs_B = logits_BC.softmax(dim=1)[torch.arange(len(targets_B), device=targets_B.device), targets_B]
+        losses_B = (1 - probs_B) ** gamma * losses_B
+    return losses_B if weights_C is None else weights_C[targets_B] * losses_B
+
+
+def balanced_weights(targets: Sequence[int], labels: int) -> torch.Tensor:
+    """For each label, rows / (labels · its rows): all labels weigh the same, and the mean row 1."""
+    counts_C = torch.bincount(torch.tensor(targets), minlength=labels).clamp(min=1)
+    return len(targets) / (labels * counts_C.float())
+
+
+def supervised_contrastive(
+    vectors_BD: torch.Tensor, targets_B: torch.Tensor, *, temperature: float = 0.1
+) -> torch.Tensor:
+    """Rows of one label shall be nearer to each other than to those of others (arXiv:2004.11362, eq. 2).
+
+    Rows whose label stands once in the batch have nothing to be near to and are left out; 0 if all are such.
+    """
+    unit_BD = functional.normalize(vectors_BD, dim=1)
+    itself_BB = torch.eye(len(unit_BD), dtype=torch.bool, device=unit_BD.device)
+    scores_BB = (unit_BD @ unit_BD.T / temperature).masked_fill(itself_BB, float("-inf"))
+    log_shares_BB = (scores_BB - scores_BB.logsumexp(dim=1, keepdim=True)).masked_fill(itself_BB, 0.0)
+    alike_BB = (targets_B[:, None] == targets_B[None]) & ~itself_BB
+    pairs_B = alike_BB.sum(dim=1)
+    losses_B = -(log_shares_BB * alike_BB).sum(dim=1) / pairs_B.clamp(min=1)
+    return losses_B[pairs_B > 0].sum() / (pairs_B > 0).sum().clamp(min=1)
+
+
+def triplet(
+    anchors_BD: torch.Tensor, positives_BD: torch.Tensor, negatives_BD: torch.Tensor, *, margin: float
+) -> torch.Tensor:
+    """The positive shall be nearer than the negative by `margin`, in cosine (arXiv:1503.03832, eq. 1)."""
+    near_B = functional.cosine_similarity(anchors_BD, positives_BD)
+    far_B = functional.cosine_similarity(anchors_BD, negatives_BD)
+    return (margin - near_B + far_B).clamp(min=0).mean()

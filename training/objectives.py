@@ -18,7 +18,13 @@ from training.data.collate import encode, pad
 from training.data.rows import Row, Splits
 from training.errors import TrainingError
 from training.evaluate import predict_ids
-from training.losses import cross_entropy, in_batch_negatives
+from training.losses import (
+    balanced_weights,
+    in_batch_negatives,
+    per_row_cross_entropy,
+    supervised_contrastive,
+    triplet,
+)
 from training.metrics import accuracy, retrieval_ranks
 from training.modeling.encoder import LoadedEncoder
 from training.modeling.model import Model, logits_name
@@ -63,7 +69,8 @@ class Classification:
     dev_targets: Sequence[int]
     output: str
     pad_id: int
-    label_smoothing: float
+    table: LossTable
+    weights_C: torch.Tensor | None = None
     metric: str = "accuracy"
 
     @property
@@ -72,10 +79,21 @@ class Classification:
         return [len(row) for row in self.ids]
 
     def loss(self, model: Model, indices: Sequence[int]) -> torch.Tensor:
-        """Cross-entropy of the batch."""
-        logits_BC = model(*pad([self.ids[index] for index in indices], self.pad_id))[self.output]
+        """Cross-entropy of the batch, and its share of the supervised contrastive loss."""
+        outputs = model(*pad([self.ids[index] for index in indices], self.pad_id))
         targets_B = torch.tensor([self.targets[index] for index in indices])
-        return cross_entropy(logits_BC, targets_B, label_smoothing=self.label_smoothing)
+        table, logits_BC = self.table, outputs[self.output]
+        loss = per_row_cross_entropy(
+            logits_BC,
+            targets_B,
+            weights_C=self.weights_C,
+            label_smoothing=table.label_smoothing,
+            gamma=table.gamma if table.name == "focal" else 0.0,
+        ).mean()
+        if not table.contrastive_share:
+            return loss
+        contrastive = supervised_contrastive(outputs[EMBEDDING_OUTPUT], targets_B, temperature=table.temperature)
+        return (1 - table.contrastive_share) * loss + table.contrastive_share * contrastive
 
     def score(self, model: Model) -> Mapping[str, float]:
         """Accuracy and negative log likelihood on dev."""
@@ -104,7 +122,8 @@ class Retrieval:
     train: Pairs
     dev: Pairs
     pad_id: int
-    scale: float
+    table: LossTable
+    cuts: Sequence[int] = ()
     metric: str = "mrr"
 
     @property
@@ -113,7 +132,9 @@ class Retrieval:
         return [max(len(a), len(b)) for a, b in zip(self.train.ids, self.train.positive_ids, strict=True)]
 
     def loss(self, model: Model, indices: Sequence[int]) -> torch.Tensor:
-        """InfoNCE over the batch; the positives of rows with the same text or positive are no negatives."""
+        """The loss of the batch, with cuts the mean over all sizes (arXiv:2205.13147). Positives of rows with the same text
+        or positive are no negatives of each other.
+        """
         pairs = self.train
         candidates = [pairs.positive_ids[index] for index in indices]
         candidates += [pairs.negative_ids[index] for index in indices if index in pairs.negative_ids]
@@ -124,7 +145,17 @@ class Retrieval:
             for column, other in enumerate(indices):
                 same = pairs.texts[one] == pairs.texts[other] or pairs.positives[one] == pairs.positives[other]
                 also_right_BK[row, column] = same
-        return in_batch_negatives(queries_BD, candidates_KD, scale=self.scale, also_right_BK=also_right_BK)
+        sizes = [*self.cuts, queries_BD.shape[1]]
+        parts = [self._compare(queries_BD[:, :size], candidates_KD[:, :size], also_right_BK) for size in sizes]
+        return torch.stack(parts).mean()
+
+    def _compare(
+        self, queries_BD: torch.Tensor, candidates_KD: torch.Tensor, also_right_BK: torch.Tensor
+    ) -> torch.Tensor:
+        if self.table.name == "triplet":
+            positives_BD, negatives_BD = candidates_KD[: len(queries_BD)], candidates_KD[len(queries_BD) :]
+            return triplet(queries_BD, positives_BD, negatives_BD, margin=self.table.margin)
+        return in_batch_negatives(queries_BD, candidates_KD, scale=self.table.scale, also_right_BK=also_right_BK)
 
     def score(self, model: Model) -> Mapping[str, float]:
         """Retrieval on dev."""
@@ -142,16 +173,21 @@ def make_objective(recipe: Recipe, loss: LossTable, splits: Splits, loaded: Load
             raise TrainingError(f"the {name} split has no rows; all of train, dev (to choose by) and test need some")
     if recipe.head.task == "embed":
         train, dev = make_pairs(splits.train, loaded), make_pairs(splits.dev, loaded)
-        return Retrieval(splits.train, train, dev, loaded.pad_id, loss.scale)
+        if loss.name == "triplet" and len(train.negative_ids) < len(train.ids):
+            row = next(row for row in splits.train if row.negative is None)
+            raise TrainingError(f"{row.where}: no negative; the triplet loss needs one in every row")
+        return Retrieval(splits.train, train, dev, loaded.pad_id, loss, recipe.head.cuts)
+    right = targets(splits.train, splits.labels)
     return Classification(
         rows=splits.train,
         ids=encode(loaded.tokenizer, [row.text for row in splits.train], loaded.max_tokens),
-        targets=targets(splits.train, splits.labels),
+        targets=right,
         dev_ids=encode(loaded.tokenizer, [row.text for row in splits.dev], loaded.max_tokens),
         dev_targets=targets(splits.dev, splits.labels),
         output=logits_name(recipe.head.name),
         pad_id=loaded.pad_id,
-        label_smoothing=loss.label_smoothing,
+        table=loss,
+        weights_C=balanced_weights(right, len(splits.labels)) if loss.class_weights == "balanced" else None,
     )
 
 
@@ -195,7 +231,17 @@ def make_pairs(rows: Sequence[Row], loaded: LoadedEncoder) -> Pairs:
 
 def retrieval_scores(model: Model, pairs: Pairs, pad_id: int) -> dict[str, float]:
     """Mean reciprocal rank and recall at 1 of each text's positive among all positives of `pairs`."""
-    queries_ND = unit(predict_ids(model, pairs.ids, pad_id=pad_id)[EMBEDDING_OUTPUT])
-    candidates_ND = unit(predict_ids(model, pairs.positive_ids, pad_id=pad_id)[EMBEDDING_OUTPUT])
-    ranks_N = retrieval_ranks(queries_ND, candidates_ND, list(pairs.positives))
-    return {"mrr": float(np.mean(1.0 / ranks_N)), "recall_at_1": float(np.mean(ranks_N == 1))}
+    return scores_by_size(model, pairs, pad_id, [None])[None]
+
+
+def scores_by_size(
+    model: Model, pairs: Pairs, pad_id: int, sizes: Sequence[int | None]
+) -> dict[int | None, dict[str, float]]:
+    """`retrieval_scores` for vectors that are cut to their first `size` numbers; None: whole."""
+    queries_ND = predict_ids(model, pairs.ids, pad_id=pad_id)[EMBEDDING_OUTPUT]
+    candidates_ND = predict_ids(model, pairs.positive_ids, pad_id=pad_id)[EMBEDDING_OUTPUT]
+    scores = {}
+    for size in sizes:
+        ranks_N = retrieval_ranks(unit(queries_ND[:, :size]), unit(candidates_ND[:, :size]), list(pairs.positives))
+        scores[size] = {"mrr": float(np.mean(1.0 / ranks_N)), "recall_at_1": float(np.mean(ranks_N == 1))}
+    return scores

@@ -76,6 +76,15 @@ class HomeIntentsData(Table):
 Data = Annotated[FileData | DatasetData | HomeIntentsData, Field(discriminator="source")]
 
 
+LOSSES = {"embed": ("in_batch_negatives", "triplet"), "classify": ("cross_entropy", "focal")}  # the first is the usual
+LOSS_KEYS = {
+    "cross_entropy": {"label_smoothing", "class_weights", "contrastive_share", "temperature"},
+    "focal": {"gamma", "class_weights", "contrastive_share", "temperature"},
+    "in_batch_negatives": {"scale"},
+    "triplet": {"margin"},
+}
+
+
 class EncoderTable(Table):
     """A pretrained encoder: `package:NAME` (an installed distribution), a folder, or a hub id."""
 
@@ -92,6 +101,7 @@ class EmbedTask(Table):
     task: Literal["embed"]
     name: Name = "embedding"
     normalize: bool = True
+    cuts: list[Annotated[int, Field(ge=1)]] = []  # train the first so many numbers as vectors of their own (Matryoshka)
 
 
 class ScopeTable(Table):
@@ -136,11 +146,25 @@ HeadTable = Annotated[EmbedTask | ClassifyTask, Field(discriminator="task")]
 
 
 class LossTable(Table):
-    """`cross_entropy` for classification, `in_batch_negatives` (InfoNCE, arXiv:1807.03748) for embedding."""
+    """What training makes smaller, and for which task (training/losses.py). A key of another loss is refused."""
 
-    name: Literal["cross_entropy", "in_batch_negatives"]
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)  # cross_entropy
-    scale: float = Field(default=20.0, gt=0)  # in_batch_negatives: cosine times this (1 / temperature)
+    name: Literal["cross_entropy", "focal", "in_batch_negatives", "triplet"]
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    class_weights: Literal["none", "balanced"] = "none"  # balanced: rare labels weigh as much as common ones
+    contrastive_share: float = Field(default=0.0, ge=0, lt=1)  # of the supervised contrastive loss over the vectors
+    temperature: float = Field(default=0.1, gt=0)  # of that
+    gamma: float = Field(default=2.0, gt=0)  # how little rows count that are sure
+    scale: float = Field(default=20.0, gt=0)  # the cosine times this (1 / temperature)
+    margin: float = Field(default=0.3, gt=0, le=2)  # in cosine
+
+    @model_validator(mode="after")
+    def _keys_are_of_this_loss(self) -> Self:
+        for key in sorted(self.model_fields_set - {"name", *LOSS_KEYS[self.name]}):
+            owners = " or ".join(f'"{name}"' for name, keys in LOSS_KEYS.items() if key in keys)
+            raise ValueError(f'`{key}` belongs to name = {owners}, not "{self.name}"; leave it out')
+        if "temperature" in self.model_fields_set and not self.contrastive_share:
+            raise ValueError("`temperature` is of the contrastive loss, whose `contrastive_share` is 0; leave it out")
+        return self
 
 
 class OptimTable(Table):
@@ -192,7 +216,10 @@ class Recipe(Table):
             raise ValueError("`data` and `loss` come together: without both, the encoder is imported as it is")
         if self.data is None and self.head.task != "embed":
             raise ValueError("without `data` only an embed head can be exported")
-        wanted = {"embed": "in_batch_negatives", "classify": "cross_entropy"}[self.head.task]
-        if self.loss is not None and self.loss.name != wanted:
-            raise ValueError(f"a head for {self.head.task} trains with loss {wanted!r}, not {self.loss.name!r}")
+        wanted = LOSSES[self.head.task]
+        if self.loss is not None and self.loss.name not in wanted:
+            names = " or ".join(map(repr, wanted))
+            raise ValueError(f"a head for {self.head.task} trains with loss {names}, not {self.loss.name!r}")
+        if self.loss is None and isinstance(self.head, EmbedTask) and self.head.cuts:
+            raise ValueError("`head.cuts` are trained, and without `data` and `loss` nothing is: leave them out")
         return self

@@ -75,3 +75,20 @@ def test_a_probe_with_an_unknown_label_is_found_before_training(
 def test_pairs_without_a_positive_are_named(make_recipe: MakeRecipe, intents: Splits, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"switch_on\.jsonl:1: no positive"):
         fine_tune(make_recipe(task="embed"), intents, runs=tmp_path, resume=False, progress=Progress())
+
+
+def test_cuts_are_judged_beside_the_whole_vector(make_recipe: MakeRecipe, pairs: Splits, tmp_path: Path) -> None:
+    recipe = make_recipe(task="embed", head={"task": "embed", "cuts": [8, 16]})
+
+    tuned = fine_tune(recipe, pairs, runs=tmp_path, resume=False, progress=Progress())
+
+    cuts = json.loads(tuned.report["report/metrics.json"])["cuts"]
+    assert set(cuts) == {"8", "16"}
+    assert all(0 < scores["mrr"] <= 1 for scores in cuts.values())
+
+
+def test_a_cut_that_is_no_cut_is_refused(make_recipe: MakeRecipe, pairs: Splits, tmp_path: Path) -> None:
+    recipe = make_recipe(task="embed", head={"task": "embed", "cuts": [16, 32]})
+
+    with pytest.raises(TrainingError, match=r"head\.cuts: 32 is no cut of a vector of 32 numbers"):
+        fine_tune(recipe, pairs, runs=tmp_path, resume=False, progress=Progress())

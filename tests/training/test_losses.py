@@ -4,22 +4,82 @@ import math
 
 import torch
 
-from training.losses import cross_entropy, in_batch_negatives
+from training.losses import (
+    balanced_weights,
+    in_batch_negatives,
+    per_row_cross_entropy,
+    supervised_contrastive,
+    triplet,
+)
 
 
 def test_cross_entropy_of_even_logits_is_the_log_of_the_labels() -> None:
-    loss = cross_entropy(torch.zeros(3, 4), torch.tensor([0, 1, 3]))
+    losses_B = per_row_cross_entropy(torch.zeros(3, 4), torch.tensor([0, 1, 3]))
 
-    assert math.isclose(float(loss), math.log(4), rel_tol=1e-6)
+    assert torch.allclose(losses_B, torch.full((3,), math.log(4)))
 
 
 def test_label_smoothing_spreads_a_share_of_the_target_over_all_labels() -> None:
     logits_BC, targets_B = torch.tensor([[2.0, 0.0, -1.0]]), torch.tensor([0])
 
-    loss = cross_entropy(logits_BC, targets_B, label_smoothing=0.3)
+    (loss,) = per_row_cross_entropy(logits_BC, targets_B, label_smoothing=0.3)
 
     log_probs_C = logits_BC.log_softmax(dim=1)[0]
     assert torch.isclose(loss, -(0.7 * log_probs_C[0] + 0.3 * log_probs_C.mean()))
+
+
+def test_focal_loss_is_its_formula() -> None:
+    logits_BC, targets_B = torch.randn(5, 3), torch.tensor([0, 1, 2, 0, 1])
+
+    losses_B = per_row_cross_entropy(logits_BC, targets_B, gamma=2.0)
+
+    probs_B = logits_BC.softmax(dim=1)[range(5), targets_B]
+    assert torch.allclose(losses_B, -((1 - probs_B) ** 2) * probs_B.log(), atol=1e-6)
+
+
+def test_balanced_weights_give_every_label_the_same_say() -> None:
+    targets = [0, 0, 0, 1, 2, 2]
+
+    weights_C = balanced_weights(targets, 3)
+
+    assert torch.allclose(weights_C, torch.tensor([6 / 9, 2.0, 1.0]))
+    assert math.isclose(float(weights_C[targets].mean()), 1.0, rel_tol=1e-6)
+    assert balanced_weights([0], 2).isfinite().all()
+    losses_B = per_row_cross_entropy(torch.zeros(6, 3), torch.tensor(targets), weights_C=weights_C)
+    assert torch.allclose(losses_B, weights_C[targets] * math.log(3))
+
+
+def test_supervised_contrastive_loss_is_its_formula() -> None:
+    vectors_BD, targets_B = torch.randn(6, 8), torch.tensor([0, 1, 0, 1, 0, 2])
+
+    loss = supervised_contrastive(vectors_BD, targets_B, temperature=0.5)
+
+    unit_BD = torch.nn.functional.normalize(vectors_BD, dim=1)
+    expected = []
+    for anchor in range(5):  # the last one has nobody of its label
+        others = [other for other in range(6) if other != anchor]
+        total = sum(math.exp(float(unit_BD[anchor] @ unit_BD[other]) / 0.5) for other in others)
+        alike = [other for other in others if targets_B[other] == targets_B[anchor]]
+        shares = [math.exp(float(unit_BD[anchor] @ unit_BD[other]) / 0.5) / total for other in alike]
+        expected.append(-sum(map(math.log, shares)) / len(alike))
+    assert math.isclose(float(loss), sum(expected) / 5, rel_tol=1e-5)
+
+
+def test_supervised_contrastive_loss_of_strangers_is_none_and_has_a_gradient() -> None:
+    vectors_BD = torch.randn(3, 8, requires_grad=True)
+
+    loss = supervised_contrastive(vectors_BD, torch.tensor([0, 1, 2]))
+    (gradient_BD,) = torch.autograd.grad(loss, vectors_BD)
+
+    assert loss.item() == 0.0
+    assert gradient_BD.isfinite().all()
+
+
+def test_triplet_loss_is_what_is_missing_to_the_margin() -> None:
+    anchor, near, far = torch.tensor([[2.0, 0.0]]), torch.tensor([[3.0, 3.0]]), torch.tensor([[0.0, 1.0]])
+
+    assert math.isclose(float(triplet(anchor, near, far, margin=1.0)), 1 - math.sqrt(0.5), rel_tol=1e-6)
+    assert float(triplet(anchor, near, far, margin=0.5)) == 0.0
 
 
 def test_in_batch_loss_is_cross_entropy_over_scaled_cosines() -> None:

@@ -7,13 +7,14 @@ import torch
 
 from tests.training.tiny import MakeRecipe
 from training.data.rows import Row, Splits
+from training.errors import TrainingError
 from training.finetune import build_model
 from training.modeling import Model, load_encoder
 from training.objectives import Objective, make_objective
 
 
-def prepare(make_recipe: MakeRecipe, splits: Splits, task: str) -> tuple[Objective, Model]:
-    recipe = make_recipe(task=task)
+def prepare(make_recipe: MakeRecipe, splits: Splits, task: str, **tables: object) -> tuple[Objective, Model]:
+    recipe = make_recipe(task=task, **tables)
     assert recipe.loss is not None
     loaded = load_encoder(recipe.encoder)
     return make_objective(recipe, recipe.loss, splits, loaded), build_model(loaded, recipe, splits.labels).eval()
@@ -48,3 +49,57 @@ def test_an_explicit_negative_is_a_candidate(make_recipe: MakeRecipe, pairs: Spl
     with torch.no_grad():
         assert plain.loss(model, [0]).item() == 0.0
         assert hard.loss(model, [0]).item() > 0.0
+
+
+def test_a_share_of_the_contrastive_loss_is_added(make_recipe: MakeRecipe, intents: Splits) -> None:
+    def loss(share: float) -> float:
+        table = {"name": "cross_entropy", "contrastive_share": share}
+        objective, model = prepare(make_recipe, intents, "classify", loss=table)
+        with torch.no_grad():
+            return objective.loss(model, range(8)).item()
+
+    plain, mixed, more = loss(0.0), loss(0.25), loss(0.5)
+    assert mixed != plain
+    assert more - mixed == pytest.approx(mixed - plain, rel=1e-4)
+
+
+def test_balanced_weights_and_focus_change_the_loss(make_recipe: MakeRecipe, intents: Splits) -> None:
+    lopsided = replace(intents, train=[row for row in intents.train if row.label == "switch_on"] + intents.train[-2:])
+
+    def loss(**table: object) -> float:
+        objective, model = prepare(make_recipe, lopsided, "classify", loss=table)
+        with torch.no_grad():
+            return objective.loss(model, range(len(lopsided.train))).item()
+
+    found = {
+        loss(name="cross_entropy"),
+        loss(name="cross_entropy", class_weights="balanced"),
+        loss(name="focal"),
+        loss(name="focal", gamma=1.0),
+    }
+    assert len(found) == 4
+
+
+def test_cuts_are_trained_beside_the_whole_vector(make_recipe: MakeRecipe, pairs: Splits) -> None:
+    """The loss of two sizes is the mean of both."""
+    losses = []
+    for cuts in ([], [8], [8, 16]):
+        objective, model = prepare(make_recipe, pairs, "embed", head={"task": "embed", "cuts": cuts})
+        with torch.no_grad():
+            losses.append(objective.loss(model, range(6)).item())
+    whole, one, two = losses
+
+    eight = 2 * one - whole
+    sixteen = 3 * two - whole - eight
+    assert len({round(value, 4) for value in (whole, eight, sixteen)}) == 3
+    assert min(whole, eight, sixteen) > 0
+
+
+def test_triplets_need_a_negative_in_every_row(make_recipe: MakeRecipe, pairs: Splits) -> None:
+    with pytest.raises(TrainingError, match=r"pairs\.jsonl:0: no negative; the triplet loss needs one in every row"):
+        prepare(make_recipe, pairs, "embed", loss={"name": "triplet"})
+
+    whole = replace(pairs, train=[row for row in pairs.train if row.negative is not None])
+    objective, model = prepare(make_recipe, whole, "embed", loss={"name": "triplet", "margin": 2.0})
+    with torch.no_grad():
+        assert 0 < objective.loss(model, range(6)).item() < 4

@@ -139,7 +139,15 @@ WRONG = {
     "coverage of everything": ("head.coverages=[1.0]", "head.coverages.0: should be less than 1, not 1.0"),
     "tables that do not fit": (
         "loss.name=in_batch_negatives",
-        "a head for classify trains with loss 'cross_entropy', not 'in_batch_negatives'",
+        "a head for classify trains with loss 'cross_entropy' or 'focal', not 'in_batch_negatives'",
+    ),
+    "key of another loss": (
+        "loss.scale=3.0",
+        'loss: `scale` belongs to name = "in_batch_negatives", not "cross_entropy"; leave it out',
+    ),
+    "temperature of nothing": (
+        "loss.temperature=0.2",
+        "loss: `temperature` is of the contrastive loss, whose `contrastive_share` is 0; leave it out",
     ),
 }
 

@@ -68,7 +68,11 @@ def heads_of(finished: Finished) -> list[Head]:
     """The primary head first; a classifier also offers the vector under its labels."""
     task, hidden = finished.recipe.head, finished.loaded.encoder.hidden
     if isinstance(task, EmbedTask):
-        return [EmbedHead(name=task.name, output=EMBEDDING_OUTPUT, dimensions=hidden, normalize=task.normalize)]
+        return [
+            EmbedHead(
+                name=task.name, output=EMBEDDING_OUTPUT, dimensions=hidden, cuts=task.cuts, normalize=task.normalize
+            )
+        ]
     fitted = finished.fitted
     classifier = ClassifyHead(
         name=task.name,

@@ -83,6 +83,17 @@ def test_classifier_comes_first_and_its_vector_second(manifest: Manifest) -> Non
     assert (embedder.name, embedder.dimensions, embedder.normalize) == ("embedding", HIDDEN, True)
 
 
+def test_cuts_that_were_trained_stand_in_the_head(finished: Finished) -> None:
+    raw = {"name": "v", "encoder": {"source": "tiny-bert"}, "head": {"task": "embed", "cuts": [8, 16]}}
+    trained = raw | {"data": {"source": "files", "train": "a.csv"}, "loss": {"name": "in_batch_negatives"}}
+    embedder = dataclasses.replace(finished, recipe=Recipe.model_validate(trained))
+
+    (head,) = heads_of(embedder)
+
+    assert isinstance(head, EmbedHead)
+    assert head.cuts == [8, 16]
+
+
 def test_manifest_has_the_facts_of_the_run(manifest: Manifest, finished: Finished) -> None:
     assert manifest.metrics == finished.metrics
     assert manifest.trunk.sha256 == weights_digest(finished.loaded.encoder.trunk)
