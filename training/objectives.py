@@ -132,8 +132,8 @@ class Retrieval:
         return [max(len(a), len(b)) for a, b in zip(self.train.ids, self.train.positive_ids, strict=True)]
 
     def loss(self, model: Model, indices: Sequence[int]) -> torch.Tensor:
-        """The loss of the batch, with cuts the mean over all sizes (arXiv:2205.13147). Positives of rows with the same text
-        or positive are no negatives of each other.
+        """The loss of the batch, with cuts the mean over all sizes (arXiv:2205.13147). Positives of rows with the same
+        text or positive are no negatives of each other.
         """
         pairs = self.train
         candidates = [pairs.positive_ids[index] for index in indices]
