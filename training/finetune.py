@@ -5,7 +5,7 @@ N rows, C labels.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,7 @@ from training.modeling import ClassifierHead, LoadedEncoder, Model, load_encoder
 from training.objectives import make_objective, make_pairs, retrieval_scores, scores_by_size, targets
 from training.progress import Progress
 from training.recipe import ClassifyTask, Recipe
-from training.report import METRICS_FILE, metrics_file
+from training.report import CURVES_FILE, METRICS_FILE, curves_png, metrics_file
 from training.resume import fingerprint
 from training.rng import seed_all
 
@@ -71,13 +71,15 @@ def fine_tune(
     prints = fingerprint(recipe, splits, loaded)
     trained = train(model, objective, recipe, folder=runs, fingerprint=prints, resume=resume, progress=progress)
     figures = {**_run_figures(trained, splits), "baselines": baselines}
+    curves = curves_png(trained.history, trained.metric, trained.best_epoch)
     with progress.step("judging on test rows"):
         if isinstance(recipe.head, ClassifyTask):
             judged = judge_classifier(Classifier(recipe.head, model, loaded, splits), probes, figures)
             _write(runs, judged.private)
-            report = judged.report | {METRICS_FILE: metrics_file(judged.metrics)}
+            report = judged.report | {METRICS_FILE: metrics_file(judged.metrics), CURVES_FILE: curves}
             return Tuned(model, loaded, judged.fitted, judged.metrics, report)
-        return _judge_embedder(model, loaded, splits, recipe.head.cuts, figures)
+        tuned = _judge_embedder(model, loaded, splits, recipe.head.cuts, figures)
+        return replace(tuned, report=tuned.report | {CURVES_FILE: curves})
 
 
 def build_model(loaded: LoadedEncoder, recipe: Recipe, labels: Sequence[str]) -> Model:

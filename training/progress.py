@@ -83,6 +83,7 @@ class _PlainBar(Bar):
         self._note = ""
         self._clock = clock
         self._said_s = clock()
+        self._began, self._began_s = done, self._said_s
 
     def advance(self, count: int = 1, *, note: str = "") -> None:
         self._done += count
@@ -93,4 +94,13 @@ class _PlainBar(Bar):
     def close(self) -> None:
         """Say where the work stands."""
         self._said_s = self._clock()
-        self._progress.say(f"{self._title}: {self._done}/{self._total}{'  ' + self._note if self._note else ''}")
+        parts = [f"{self._title}: {self._done}/{self._total}", self._left(), self._note]
+        self._progress.say("  ".join(filter(None, parts)))
+
+    def _left(self) -> str:
+        """How long the rest takes at the pace so far; nothing at the end."""
+        done = self._done - self._began
+        if not done or self._done >= self._total:
+            return ""
+        left_s = round((self._total - self._done) * (self._said_s - self._began_s) / done)
+        return f"{left_s // 60}:{left_s % 60:02} left"

@@ -18,6 +18,7 @@ from training.metrics import Bin, expected_calibration_error
 METRICS_FILE = "report/metrics.json"
 CONFUSION_FILE = "report/confusion.png"
 RELIABILITY_FILE = "report/reliability.png"
+CURVES_FILE = "report/curves.png"
 DPI = 110
 LEAST_INCHES = 3.0
 INCHES_PER_LABEL = 0.2  # a label of 7 points and its row stay readable at any number of labels
@@ -57,6 +58,25 @@ def reliability_png(before: Sequence[Bin], after: Sequence[Bin], temperature: fl
     _reliability_panel(panels[0], before, "as trained")
     _reliability_panel(panels[1], after, f"temperature {temperature:.2f}")
     panels[0].set_ylabel("accuracy")
+    return _png(figure)
+
+
+def curves_png(epochs: Sequence[Mapping[str, float]], metric: str, best_epoch: int) -> bytes:
+    """By epoch: the loss on train and dev, and the dev metric that chose the epoch whose weights were kept."""
+    figure = Figure(figsize=(9, 3.5), dpi=DPI)
+    losses, chosen = figure.subplots(1, 2, gridspec_kw={"wspace": 0.3})
+    numbers = [epoch["epoch"] for epoch in epochs]
+    for key, colour in (("train_loss", "#4c78a8"), ("dev_loss", "#f58518")):
+        if all(key in epoch for epoch in epochs):
+            losses.plot(numbers, [epoch[key] for epoch in epochs], "o-", color=colour, label=key.replace("_", " "))
+    losses.legend(fontsize=8)
+    losses.set(xlabel="epoch", ylabel="loss", ylim=(0, None))
+    chosen.plot(numbers, [epoch[metric] for epoch in epochs], "o-", color="#54a24b")
+    chosen.axvline(best_epoch, linestyle="--", color="grey", linewidth=1)
+    chosen.set(xlabel="epoch", ylabel=f"dev {metric.replace('_', ' ')}", title=f"kept: epoch {best_epoch}")
+    for axes in (losses, chosen):
+        axes.set_xticks(numbers if len(numbers) <= 12 else numbers[:: len(numbers) // 10])
+        axes.grid(color="#e6e6e6", linewidth=0.6)
     return _png(figure)
 
 

@@ -31,7 +31,8 @@ def test_a_classifier_comes_with_all_its_figures(make_recipe: MakeRecipe, intent
 
     metrics = json.loads(tuned.report["report/metrics.json"])
     assert metrics == tuned.metrics
-    assert set(tuned.report) == {"report/metrics.json", "report/confusion.png", "report/reliability.png"}
+    pictures = {f"report/{name}.png" for name in ("confusion", "reliability", "curves")}
+    assert set(tuned.report) == {"report/metrics.json", *pictures}
     assert metrics["temperature"] == tuned.fitted.temperature
     assert tuned.fitted.out_of_scope == OutOfScope(score="max_probability", threshold=0.5)
     assert metrics["out_of_scope"]["score"] == "max_probability"
@@ -57,7 +58,7 @@ def test_an_embedder_is_judged_by_retrieval(make_recipe: MakeRecipe, pairs: Spli
     tuned = fine_tune(recipe, pairs, runs=tmp_path, resume=False, progress=Progress())
 
     assert tuned.fitted == Fitted()
-    assert set(tuned.report) == {"report/metrics.json"}
+    assert set(tuned.report) == {"report/metrics.json", "report/curves.png"}
     figures = json.loads(tuned.report["report/metrics.json"])
     assert set(figures["baselines"]["encoder_before_training"]) == {"mrr", "recall_at_1"}
     assert 0 < figures["mrr"] <= 1

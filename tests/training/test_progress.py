@@ -36,7 +36,7 @@ def test_a_quick_bar_is_one_line() -> None:
 
 
 def test_a_slow_bar_speaks_on_the_way() -> None:
-    assert lines_of(3.0)[:3] == ["epoch 1/2: 2/4  loss 1", "epoch 1/2: 4/4  loss 3", "export …"]
+    assert lines_of(3.0)[:3] == ["epoch 1/2: 2/4  0:09 left  loss 1", "epoch 1/2: 4/4  loss 3", "export …"]
 
 
 def test_a_terminal_shows_a_bar() -> None:

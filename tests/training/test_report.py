@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 
 from training.metrics import Bin
-from training.report import DPI, INCHES_PER_LABEL, LEAST_INCHES, confusion_png, metrics_file, reliability_png
+from training.report import (
+    DPI,
+    INCHES_PER_LABEL,
+    LEAST_INCHES,
+    confusion_png,
+    curves_png,
+    metrics_file,
+    reliability_png,
+)
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 
@@ -42,3 +50,15 @@ def test_figures_survive_json() -> None:
 
     assert json.loads(metrics_file(metrics)) == metrics
     assert "naïve" in metrics_file(metrics).decode()
+
+
+@pytest.mark.parametrize("count", [1, 3, 40])
+def test_curves_take_any_number_of_epochs_with_and_without_a_dev_loss(count: int) -> None:
+    epochs = [{"epoch": n, "train_loss": 1 / n, "dev_loss": 1.1 / n, "mrr": 0.5} for n in range(1, count + 1)]
+    without = [{key: value for key, value in epoch.items() if key != "dev_loss"} for epoch in epochs]
+
+    png = curves_png(epochs, "mrr", 1)
+
+    assert size(png)[0] > size(png)[1]
+    assert png == curves_png(epochs, "mrr", 1)
+    assert png != curves_png(without, "mrr", 1)
