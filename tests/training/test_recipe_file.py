@@ -116,6 +116,14 @@ WRONG = {
         "encoder.source=${NO_SUCH_VARIABLE}/x",
         "encoder.source: the variable NO_SUCH_VARIABLE is not set; set it: export NO_SUCH_VARIABLE=FOLDER",
     ),
+    "published rows without a published test": (
+        "data={source='files', train='x.csv', as_published=true}",
+        "data: `as_published` needs `test`: without it the test rows are split off from `train` here",
+    ),
+    "train kept apart from itself": (
+        "data={source='files', train='x.csv', apart_from=['train']}",
+        "data.apart_from.0: should be 'dev' or 'test', not 'train'",
+    ),
     "tables that do not fit": (
         "loss.name=in_batch_negatives",
         "a head for classify trains with loss 'cross_entropy', not 'in_batch_negatives'",

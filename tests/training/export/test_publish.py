@@ -87,7 +87,13 @@ def test_manifest_has_the_facts_of_the_run(manifest: Manifest, finished: Finishe
     assert manifest.fused_ops["model.fp32.onnx"]["Attention"] == 2
     training: dict[str, Any] = manifest.training
     assert training["recipe"]["head"] == {"task": "classify", "name": "intent", "dropout": 0.1, "out_of_scope": 0.5}
-    assert training["counts"]["train"] == {"rows_in": 200, "used": 190, "rejected": 0, "deduplicated": 10}
+    assert training["counts"]["train"] == {
+        "rows_in": 200,
+        "used": 190,
+        "rejected": 0,
+        "deduplicated": 10,
+        "left_out": 0,
+    }
     assert training["data"] == {"sentences.jsonl": "ab" * 32}
     assert {"torch", "transformers", "onnxruntime", "python"} <= set(training["versions"])
 
