@@ -80,7 +80,7 @@ def make(rows: int) -> Rows:
     shared, near = int(rows * OVERLAPS), int(rows * NEAR)
     drawn: dict[str, None] = {}
     while len(drawn) < rows - copies - shared:
-        drawn[normal(normal(" ".join(chance.choices(words, k=chance.randint(*WORDS)))))] = None
+        drawn[normal(" ".join(chance.choices(words, k=chance.randint(*WORDS))))] = None
     texts = list(drawn)
     test, dev, train = texts[:held_out], texts[held_out : 2 * held_out], texts[2 * held_out :]
     long = [place for place, text in enumerate(test) if len(text.split()) >= NEAR_WORDS][shared : shared + near]
@@ -98,7 +98,7 @@ def make(rows: int) -> Rows:
 
 def _rewrite(text: str, chance: random.Random) -> str:
     place = chance.randrange(len(text))
-    return f"{text[:place]}q{text[place + 1 :]}"
+    return f"{text[:place]}q{text[place:]}"
 
 
 def _write_csv(rows: list[Pair], path: Path) -> None:
