@@ -6,6 +6,7 @@
     python -m benchmarks peers [--only NAME …]           other servers on the same machine and texts
     python -m benchmarks front-end | engine-python       CPU of a front end, and of the engine besides the model
     python -m benchmarks schedule | start | quality      rules for batches, simulated; start-up; accuracy
+    python -m benchmarks data                            checks of a million rows of training data
     python -m benchmarks docs                            write plots and figures into docs/benchmarks.md
 
 Results go to benchmarks/results/, or to the folder that --out names, each as soon as it is there. `--resume` leaves out

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from app.engine.session import PlanError
-from benchmarks import bench, engine_python, front_end, full, quality, schedule, start
+from benchmarks import bench, data, engine_python, front_end, full, quality, schedule, start
 from benchmarks.chaos import fair, kills, memory, overload, poison, terms
 from benchmarks.chaos.common import Options as ChaosOptions
 from benchmarks.peers import measure as peers
@@ -159,6 +159,14 @@ def _quality(arguments: Arguments) -> Iterator[Step]:
     yield Step("quality", lambda given, _: quality.measure(arguments.models, given))
 
 
+def _data_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--rows", type=int, default=1_000_000)
+
+
+def _data(arguments: Arguments) -> Iterator[Step]:
+    yield Step("data", lambda given, say: data.measure(arguments.rows, given, say))
+
+
 def _engine_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--requests", type=int, default=30_000, help="for each number of open requests")
 
@@ -188,4 +196,5 @@ COMMANDS = {
     "front-end": Command("requests a CPU-second of one front end", _front_end_arguments, _front_end),
     "start": Command("seconds from exec to ready", _start_arguments, _start),
     "quality": Command("accuracy and calibration of the trained classifiers", _quality_arguments, _quality),
+    "data": Command("checks of a million rows: seconds and memory", _data_arguments, _data),
 }

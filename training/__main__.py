@@ -6,7 +6,7 @@ python -m training build FOLDER                                       a bundle f
 python -m training export RECIPE                                      the best weights of a finished run → bundle
 python -m training evaluate RECIPE                                    the current bundle on its recipe's test rows
 python -m training compare RECIPE A B                                 is bundle B better than A on those rows?
-python -m training validate RECIPE|DATA                               read the data, report, train nothing
+python -m training validate RECIPE|DATA [--report FOLDER]             check the data, report, train nothing
 
 A recipe is a TOML file, or the name of one in models/recipes. Progress goes to standard error, results to standard
 output. Exit code: 0 done, 1 refused or failed with the reason on standard error, 2 wrong usage, 130 interrupted.
@@ -101,22 +101,22 @@ def _make(arguments: argparse.Namespace, progress: "Progress") -> Path:
 
 
 def _validate(arguments: argparse.Namespace, progress: "Progress") -> None:
-    from training import judge, run
-    from training.data import describe
-    from training.recipe_file import load_recipe
+    """Lines on a data file are a result; on the data of a recipe, like in training, they are progress."""
+    from training.errors import DataError
+    from training.validate import validate_file, validate_recipe, write_faults
 
     path = _recipe_path(arguments.what)
-    if path.suffix != ".toml":
-        splits = judge.validate_file(path, task=arguments.task, columns=dict(arguments.column))
-        print("\n".join(describe(splits)))
-        return
-    recipe = load_recipe(path)
-    if recipe.data is None:
-        print(f"{recipe.name}: the recipe is sound; it has no data to read")
-        return
-    run.read_probes(recipe, path.parent)
-    run.load_data(recipe, path.parent, progress)
-    print(f"{recipe.name}: the recipe and its data are sound")
+    try:
+        if path.suffix == ".toml":
+            print(validate_recipe(path, report=arguments.report, progress=progress))
+        else:
+            columns = dict(arguments.column)
+            lines = validate_file(path, task=arguments.task, columns=columns, report=arguments.report)
+            print("\n".join(lines))
+    except DataError as error:
+        if arguments.report is not None and error.problems:
+            progress.say(f"all faults: {write_faults(error, arguments.report)}")
+        raise
 
 
 def _recipe_path(text: str) -> Path:
@@ -166,6 +166,12 @@ def _parser() -> argparse.ArgumentParser:
     validating.add_argument("--task", choices=("classify", "embed"), default="classify", help="data files only")
     validating.add_argument(
         "--column", type=_column, action="append", default=[], metavar="ROLE=NAME", help="data files only: text=message"
+    )
+    validating.add_argument(
+        "--report",
+        type=Path,
+        metavar="FOLDER",
+        help="write a report with texts, and every finding or fault by line, there",
     )
     return parser
 

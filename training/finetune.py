@@ -16,6 +16,9 @@ from app.bundle.manifest import EMBEDDING_OUTPUT
 from app.bundle.scoring import unit
 from training.baselines import frozen_regression, tfidf_svm
 from training.calibrate import Fitted
+from training.data.lengths import token_ruler
+from training.data.overview import Overview, overview, sentences
+from training.data.report import write_report
 from training.data.rows import Row, Splits
 from training.errors import TrainingError
 from training.evaluate import predict
@@ -30,6 +33,7 @@ from training.resume import fingerprint
 from training.rng import seed_all
 
 Floats = NDArray[np.float32]
+DATA_REPORT = "data"  # in the folder of the run: it shows texts, which no bundle may hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +68,15 @@ def fine_tune(
         torch.set_num_threads(recipe.threads)
     with progress.step("loading the encoder"):
         loaded = load_encoder(recipe.encoder)
+    view = _check(recipe, splits, loaded, runs, progress)
     model = build_model(loaded, recipe, splits.labels)
     objective = make_objective(recipe, recipe.loss, splits, loaded)
     targets(probes, splits.labels)  # a wrong label in them is found now, not after the training
     baselines = _baselines(recipe, model, loaded, splits, progress) if recipe.baselines else {}
     prints = fingerprint(recipe, splits, loaded)
     trained = train(model, objective, recipe, folder=runs, fingerprint=prints, resume=resume, progress=progress)
-    figures = {**_run_figures(trained, splits), "baselines": baselines}
+    findings = {check: len(found) for check, found in view.findings.items()}
+    figures = {**_run_figures(trained, splits), "findings": findings, "baselines": baselines}
     curves = curves_png(trained.history, trained.metric, trained.best_epoch)
     with progress.step("judging on test rows"):
         if isinstance(recipe.head, ClassifyTask):
@@ -80,6 +86,17 @@ def fine_tune(
             return Tuned(model, loaded, judged.fitted, judged.metrics, report)
         tuned = _judge_embedder(model, loaded, splits, recipe.head.cuts, figures)
         return replace(tuned, report=tuned.report | {CURVES_FILE: curves})
+
+
+def _check(recipe: Recipe, splits: Splits, loaded: LoadedEncoder, runs: Path, progress: Progress) -> Overview:
+    """Look at the whole of the data and say what is odd about them; nothing stops here."""
+    with progress.step("checking the data"):
+        view = overview(splits, token_ruler(loaded.tokenizer, loaded.max_tokens))
+        page = write_report(view, recipe.name, runs / DATA_REPORT)
+    for line in sentences(view):
+        progress.say(line)
+    progress.say(f"data report: {page}")
+    return view
 
 
 def build_model(loaded: LoadedEncoder, recipe: Recipe, labels: Sequence[str]) -> Model:

@@ -1,4 +1,4 @@
-"""How good is a bundle, and are these data sound? Nothing is trained here and nothing is written.
+"""How good is a bundle? Nothing is trained here and nothing is written.
 
 A bundle is judged by what callers get: its own tokenizer.json and graph in ONNX Runtime, labels by its manifest.
 """
@@ -6,7 +6,7 @@ A bundle is judged by what callers get: its own tokenizer.json and graph in ONNX
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from app.bundle.manifest import Manifest
 from app.bundle.open import Bundle
@@ -14,15 +14,12 @@ from app.bundle.store import bundle_dir, current
 from app.bundle.tokenizer import load_tokenizer
 from app.bundle.verify import verify
 from training.build import store_of
-from training.data import Splits
 from training.data.collate import encode
-from training.data.sources import load_files
 from training.errors import TrainingError
 from training.export.compare import Outputs
 from training.export.exam import make_exam
 from training.export.parity import GraphRunner
 from training.progress import Progress
-from training.recipe import Columns, FileData
 from training.recipe_file import load_recipe
 from training.run import load_data
 
@@ -76,16 +73,6 @@ def graph_outputs(bundle: Bundle, texts: Sequence[str], progress: Progress) -> O
     runner = GraphRunner(bundle.read(model_file), manifest.pad_id)
     with progress.step(f"judging {manifest.name}@{manifest.version}"):
         return runner.run_sorted(encode(tokenizer, texts, manifest.max_tokens), "the test split")
-
-
-def validate_file(path: Path, *, task: Literal["classify", "embed"], columns: Mapping[str, str]) -> Splits:
-    """The rows of one data file, every one of them checked.
-
-    Raises:
-        DataError: with every problem of the file.
-    """
-    data = FileData(source="files", train=path.name, columns=Columns.model_validate(dict(columns)))
-    return load_files(data, path.parent, task)
 
 
 def _verdict(manifest: Manifest, metric: str, value: float, rows: int) -> Verdict:

@@ -28,23 +28,37 @@ class Columns(Table):
     negative: str | None = None
 
 
-class FileData(Table):
-    """Rows from CSV, TSV, JSONL or Parquet files (also .gz). Without `dev` or `test`, shares of `train` are split off
+class RowsData(Table):
+    """What rows from files and from a data set have in common. Without `dev` or `test`, shares of `train` are split off
     by a hash of the text, so that a row keeps its split when others come and go.
     """
 
-    source: Literal["files"]
-    train: str
     dev: str | None = None
     test: str | None = None
     dev_share: float = Field(default=0.1, gt=0, lt=0.5)
     test_share: float = Field(default=0.1, gt=0, lt=0.5)
     columns: Columns = Columns()
-    sha256: dict[str, Sha256] = {}  # by file name: refuse other bytes
+    as_published: bool = False  # rows that stand there twice stay, and a text under two labels is no fault
+    apart_from: list[Literal["dev", "test"]] = []  # train rows that share any single text with these are left out
+    one_label_only: bool = False  # rows whose label is a list of several are left out, not refused
     origin: str = ""  # who made the data and under which licence, for the model card
 
+    @model_validator(mode="after")
+    def _published_is_named(self) -> Self:
+        if self.as_published and self.test is None:
+            raise ValueError("`as_published` needs `test`: without it the test rows are split off from `train` here")
+        return self
 
-class DatasetData(Table):
+
+class FileData(RowsData):
+    """Rows from CSV, TSV, JSONL or Parquet files (also .gz)."""
+
+    source: Literal["files"]
+    train: str
+    sha256: dict[str, Sha256] = {}  # by file name: refuse other bytes
+
+
+class DatasetData(RowsData):
     """Rows from a Hugging Face data set id, through `datasets`."""
 
     source: Literal["dataset"]
@@ -52,12 +66,6 @@ class DatasetData(Table):
     config: str | None = None
     revision: str | None = None
     train: str = "train"
-    dev: str | None = None
-    test: str | None = None
-    dev_share: float = Field(default=0.1, gt=0, lt=0.5)
-    test_share: float = Field(default=0.1, gt=0, lt=0.5)
-    columns: Columns = Columns()
-    origin: str = ""
 
 
 class HomeIntentsData(Table):

@@ -15,6 +15,7 @@ from benchmarks.report.rows import rows_table
 from benchmarks.schema import (
     RESULTS,
     Bench,
+    DataChecks,
     EnginePython,
     Fair,
     FrontEnd,
@@ -80,3 +81,5 @@ def _show(result: Result, name: str) -> str:
             return other.engine_python(result, name)
         case FrontEnd():
             return other.front_end(result, name)
+        case DataChecks():
+            return other.data(result, name)

@@ -1,7 +1,7 @@
 """How do the results look that are about neither speed under load nor faults?"""
 
 from benchmarks.report.lines import origin_line, table
-from benchmarks.schema import EnginePython, FrontEnd, Quality, Schedule, Simulated, Start
+from benchmarks.schema import DataChecks, EnginePython, FrontEnd, Quality, Schedule, Simulated, Start
 
 
 def start(result: Start, name: str) -> str:
@@ -92,4 +92,32 @@ def front_end(result: FrontEnd, name: str) -> str:
         f"refusal costs {result.refusal_us:.0f} µs (target {result.target_refusal_us}). {result.clients} clients, "
         f"texts of {result.words} words, {result.tokens_mean:.1f} tokens. Rounds, µs a request: {rounds}; "
         f"refused: {refused}.\n"
+    )
+
+
+def data(result: DataChecks, name: str) -> str:
+    """A row for each form, and near duplicates."""
+    near = result.near
+    slowest, largest = max(one.seconds for one in result.forms), max(one.peak_mb for one in result.forms)
+    verdict = "reached" if slowest < result.target_s and largest < result.target_mb else "missed"
+    head = ["form", "seconds", "MB at most", "rows/s"]
+    rows = [
+        [one.form, f"{one.seconds:.1f}", f"{one.peak_mb:,.0f}", f"{result.rows / one.seconds:,.0f}"]
+        for one in result.forms
+    ]
+    return "\n".join(
+        [
+            origin_line(result.origin, name),
+            "",
+            f"**{result.rows:,} rows in at most {slowest:.1f} s and {largest:,.0f} MB; the target of "
+            f"{result.target_s:.0f} s and {result.target_mb:,.0f} MB is {verdict}.** {result.labels} labels, texts of "
+            f"{result.characters_mean:.0f} characters on average; the {result.duplicates:,} planted "
+            f"duplicates and {result.overlaps:,} planted overlaps were found in every form, and no others.",
+            "",
+            *table(head, rows),
+            "",
+            f"Near duplicates, apart: {near.texts:,} texts of dev and test among the rest in {near.seconds:.1f} s, "
+            f"{near.peak_mb:,.0f} MB with the rows; {near.found:,} found, {near.planted:,} planted.",
+            "",
+        ]
     )

@@ -33,6 +33,9 @@ from benchmarks.schema.common import (
     ServiceFigures,
 )
 from benchmarks.schema.other import (
+    DataChecks,
+    DataForm,
+    DataNear,
     EnginePython,
     EnginePythonFigures,
     FrontEnd,
@@ -54,6 +57,9 @@ __all__ = [
     "Closed",
     "Control",
     "Corpus",
+    "DataChecks",
+    "DataForm",
+    "DataNear",
     "Direct",
     "EnginePython",
     "EnginePythonFigures",
@@ -110,6 +116,7 @@ Result = (
     | Quality
     | EnginePython
     | FrontEnd
+    | DataChecks
 )
 
 

@@ -74,6 +74,40 @@ class Quality(Figures):
     trained: list[Trained]
 
 
+class DataForm(Figures):
+    """One form of the same rows, read and checked by a process of its own."""
+
+    form: str
+    seconds: float = Field(description="From the start of the process to its end.")
+    peak_mb: float = Field(description="The most memory the process ever had, in 10^6 bytes.")
+
+
+class DataNear(Figures):
+    """Texts of dev and test that are nearly the same as one of train."""
+
+    seconds: float = Field(description="The search alone, after the rows are read.")
+    peak_mb: float = Field(description="Of the process, reading included.")
+    texts: int = Field(description="Of dev and test.")
+    planted: int
+    found: int = Field(description="Those that are nearly the same by chance count, too.")
+
+
+class DataChecks(Figures):
+    """results/data.json: schema, exact duplicates and overlap of many rows."""
+
+    kind: Literal["data"] = "data"
+    origin: Origin
+    target_s: float
+    target_mb: float
+    rows: int
+    labels: int
+    characters_mean: float = Field(description="Of a text.")
+    duplicates: int = Field(description="Planted, and found in every form.")
+    overlaps: int = Field(description="Planted, and found in every form.")
+    forms: list[DataForm]
+    near: DataNear
+
+
 class EnginePythonFigures(Figures):
     """One number of open requests."""
 

@@ -137,6 +137,14 @@ WRONG = {
         "head.out_of_scope.score: should be 'max_probability', 'energy' or 'mahalanobis', not 'entropy'",
     ),
     "coverage of everything": ("head.coverages=[1.0]", "head.coverages.0: should be less than 1, not 1.0"),
+    "published rows without a published test": (
+        "data={source='files', train='x.csv', as_published=true}",
+        "data: `as_published` needs `test`: without it the test rows are split off from `train` here",
+    ),
+    "train kept apart from itself": (
+        "data={source='files', train='x.csv', apart_from=['train']}",
+        "data.apart_from.0: should be 'dev' or 'test', not 'train'",
+    ),
     "tables that do not fit": (
         "loss.name=in_batch_negatives",
         "a head for classify trains with loss 'cross_entropy' or 'focal', not 'in_batch_negatives'",

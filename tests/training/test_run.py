@@ -1,5 +1,6 @@
 """From recipe files and folders to bundles."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,11 @@ from tests.data.make_tiny import make_sources
 from training.build import build, unset_variables
 from training.errors import DataError, RecipeError, TrainingError
 from training.export.onnx import torchscript
-from training.judge import evaluate, validate_file
+from training.judge import evaluate
 from training.progress import Progress
 from training.recipe_file import load_recipe
 from training.run import default_name, export, import_encoder, read_probes, train
+from training.validate import validate_file, validate_recipe, write_faults
 
 IMPORT = """
 name = "{name}"
@@ -177,7 +179,67 @@ def test_a_data_file_can_be_validated_alone(here: Path) -> None:
         "message,team\n" + "".join(f"ticket number {n},{'abc'[n % 3]}\n" for n in range(60)), encoding="utf-8"
     )
 
-    splits = validate_file(here / "tickets.csv", task="classify", columns={"text": "message", "label": "team"})
+    lines = validate_file(here / "tickets.csv", task="classify", columns={"text": "message", "label": "team"})
 
-    assert sum(counts.used for counts in splits.counts.values()) == 60
-    assert splits.labels == ["a", "b", "c"]
+    assert sum(int(line.split(" = ")[1].split()[0]) for line in lines[:3]) == 60
+    assert "3 labels in train; fewest rows: " in lines[3]
+    assert lines[-1] == "characters of a text of train: half have up to 16, 99 % up to 16"
+
+
+def test_a_recipe_is_validated_in_tokens_of_its_encoder_and_reported(here: Path) -> None:
+    lines = Lines()
+
+    said = validate_recipe(here / "tiny.toml", progress=lines, report=here / "report")
+
+    assert said == "tiny-classifier: the recipe and its data are sound"
+    assert sorted(path.name for path in (here / "report").iterdir()) == ["data.html", "data.md", "findings.csv"]
+    assert lines.lines[-1] == f"data report: {here / 'report' / 'data.html'}"
+    assert "the model reads 64" in lines.lines[-2]
+
+
+def test_data_are_validated_without_the_encoder(here: Path) -> None:
+    recipe = here / "tiny.toml"
+    recipe.write_text(recipe.read_text().replace('"tiny-bert"', '"./not-here"'))
+    lines = Lines()
+
+    said = validate_recipe(recipe, progress=lines)
+
+    assert said == "tiny-classifier: the recipe and its data are sound"
+    assert "lengths are in characters, for encoder.source: there is no folder not-here" in lines.lines
+
+
+def test_every_fault_is_written_where_the_message_shows_a_hundred(here: Path) -> None:
+    error = DataError("too many", [f"t.csv:{number}: is bad" for number in range(250)])
+
+    path = write_faults(error, here / "new" / "folder")
+
+    assert len(path.read_text().splitlines()) == 250
+    assert str(error).endswith("… and 150 more")
+
+
+def test_the_texts_of_a_data_report_stay_out_of_the_bundle(here: Path) -> None:
+    """The first text of test that is nearly one of train stands on the page; the bundle has their number."""
+    folder = train(Path("tiny.toml"), models=here, progress=Lines(), overrides=["baselines=false", "budget.epochs=1"])
+
+    report = here / "runs" / "tiny-classifier" / "data"
+    places = [line.split(",")[1] for line in (report / "findings.csv").read_text().splitlines()[1:]]
+    line = (here / "sentences.jsonl").read_text().splitlines()[int(places[0].split(":")[1]) - 1]
+    text = json.loads(line)["text"]
+    inside = [path for path in folder.rglob("*") if path.suffix in (".json", ".md")]
+    assert text in (report / "data.html").read_text()
+    assert not any(path.name in ("data.html", "data.md", "findings.csv") for path in folder.rglob("*"))
+    assert len(inside) >= 3
+    assert not any(text in path.read_text() for path in inside)
+    assert verify(folder).manifest.metrics["findings"] == {
+        "duplicate": 0,
+        "overlap": 0,
+        "conflict": 0,
+        "several labels": 0,
+        "apart": 0,
+        "near": len(places),
+        "over-long": 0,
+    }
+    assert (
+        f"- Texts of dev or test nearly the same as one of train: {len(places)}"
+        in (folder / "MODEL_CARD.md").read_text()
+    )

@@ -1,21 +1,48 @@
-"""Is a record a row, and what are the rows of a run like?
+"""Is a record a row, and what became of the rows of a run?
 
 A text or a label is a string that is not blank, has no NUL and no half of a surrogate pair (no tokenizer takes one).
-Blanks around a label are dropped: " billing" and "billing" are one class.
+Blanks around a label are dropped: " billing" and "billing" are one class. A list of one label is that label.
 """
 
+import re
+import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from training.data.findings import Check, Finding, places
 from training.data.records import Record, kind_of
 from training.data.rows import Row, Splits
 from training.recipe import Columns
 
 SHOWN_LABELS = 3
+HALF_OF_A_PAIR = re.compile("[\ud800-\udfff]")
+WHAT: Mapping[Check, str] = {
+    "duplicate": "rows with the text of another of their split",
+    "overlap": "rows with the text of a row of another split",
+    "conflict": "rows with the text of another under another label",
+    "several labels": "rows with several labels",
+    "apart": "rows of train that share a text with a split they are kept apart from",
+    "shared text": "rows of train that share a text with dev or test",
+    "near": "texts of dev or test nearly the same as one of train",
+    "over-long": "rows longer than the model reads",
+}
+FATE: Mapping[Check, str] = {
+    "duplicate": "dropped",
+    "overlap": "dropped",
+    "several labels": "left out",
+    "apart": "left out",
+    "shared text": "which data.apart_from leaves out",
+    "over-long": "whose end is cut",
+}
+KEPT: Sequence[Check] = ("duplicate", "overlap", "conflict")  # in published splits
 
 
 class BadValue(ValueError):
     """A value of a record cannot be used; the message is the reason."""
+
+
+class SeveralLabels(BadValue):
+    """A record has more than one label."""
 
 
 def wanted_columns(columns: Columns, task: str) -> list[str]:
@@ -29,15 +56,29 @@ def to_row(record: Record, columns: Columns, task: str) -> Row:
     """The row of a record.
 
     Raises:
+        SeveralLabels: it has more labels than the one that is asked for.
         BadValue: the record could not be read, lacks a column, or a value is not a text.
     """
     if record.problem:
         raise BadValue(record.problem)
     text = _text(record, columns.text)
     if task == "classify":
-        return Row(text, record.where, label=_text(record, columns.label).strip())
+        return Row(text, record.where, label=_label(record, columns.label))
     negative = _text(record, columns.negative) if columns.negative else None
     return Row(text, record.where, positive=_text(record, columns.positive), negative=negative)
+
+
+def _label(record: Record, column: str) -> str:
+    """The label, one object for all rows that have it: a million rows have few labels."""
+    value = record.values.get(column)
+    if isinstance(value, list):
+        if len(value) > 1:
+            way_out = "data.one_label_only = true leaves such rows out"
+            raise SeveralLabels(f'"{column}" is a list of {len(value)} labels, and a row has one; {way_out}')
+        if not value:
+            raise BadValue(f'"{column}" is a list without a label')
+        record = Record(record.where, {column: value[0]})
+    return sys.intern(_text(record, column).strip())
 
 
 def _text(record: Record, column: str) -> str:
@@ -47,18 +88,21 @@ def _text(record: Record, column: str) -> str:
     value = record.values[column]
     if not isinstance(value, str):
         raise BadValue(f'"{column}" is {kind_of(value)}, not a text')
-    if not value.strip():
+    if not value or value.isspace():
         raise BadValue(f'"{column}" is {"blank" if value else "empty"}')
     if "\0" in value:
         raise BadValue(f'"{column}" has a NUL character')
-    if any("\ud800" <= character <= "\udfff" for character in value):
+    if not value.isascii() and HALF_OF_A_PAIR.search(value):
         raise BadValue(f'"{column}" has half of a surrogate pair')
     return value
 
 
 def describe(splits: Splits) -> list[str]:
-    """Lines for a person: what became of the rows of each split, and the classes with the fewest and most rows."""
+    """Lines for a person: what became of the rows of each split, what was found, the classes with the fewest and most
+    rows.
+    """
     report = [f"{name}: {counts}" for name, counts in splits.counts.items()]
+    report += [said(splits, check, findings) for check, findings in splits.findings.items() if findings]
     if splits.labels:
         rows_of = Counter({label: 0 for label in splits.labels})
         rows_of.update(row.label for row in splits.train if row.label is not None)
@@ -66,6 +110,17 @@ def describe(splits: Splits) -> list[str]:
         report.append(f"{len(ordered)} labels in train; fewest rows: {_list(ordered[:SHOWN_LABELS])}")
         report.append(f"most rows: {_list(ordered[::-1][:SHOWN_LABELS])}")
     return report
+
+
+def said(splits: Splits, check: Check, findings: Sequence[Finding]) -> str:
+    """A line on what one check found."""
+    return f"{what(splits, check)}: {len(findings):,} – {places(findings)}"
+
+
+def what(splits: Splits, check: Check) -> str:
+    """What a check counts, and what becomes of it."""
+    fate = "kept as published" if splits.as_published and check in KEPT else FATE.get(check)
+    return WHAT[check] + (f", {fate}" if fate else "")
 
 
 def _list(ordered: Sequence[tuple[str, int]]) -> str:

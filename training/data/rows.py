@@ -1,13 +1,13 @@
 """What is a row, and what does a source hand to training?
 
-Invariants: `where` leads a person back to the line; for every split rows in = used + rejected + deduplicated, and
-`used` is the number of rows in the list (a row drawn twice counts twice on both sides).
+Invariants: `where` leads a person back to the line; for every split rows in = used + rejected + deduplicated + left
+out, and `used` is the number of rows in the list (a row drawn twice counts twice on both sides).
 """
 
-import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-_BLANKS = re.compile(r"\s+")
+from training.data.findings import Check, Finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +25,15 @@ class Row:
     negative: str | None = None
     group: str | None = None
 
+    @property
+    def texts(self) -> list[str]:
+        """Every single text of the row, `text` first."""
+        return [text for text in (self.text, self.positive, self.negative) if text is not None]
+
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What became of the rows of one split.
+    """What became of the rows of one split. `left_out`: because the recipe asks for it.
 
     Raises:
         ValueError: the counts do not add up.
@@ -38,15 +43,17 @@ class Counts:
     used: int
     rejected: int
     deduplicated: int
+    left_out: int = 0
 
     def __post_init__(self) -> None:
-        if self.rows_in != self.used + self.rejected + self.deduplicated:
+        if self.rows_in != self.used + self.rejected + self.deduplicated + self.left_out:
             raise ValueError(f"rows do not add up: {self}")
 
     def __str__(self) -> str:
+        left_out = f" + {self.left_out:,} left out" if self.left_out else ""
         return (
             f"{self.rows_in:,} rows in = {self.used:,} used + {self.rejected:,} rejected"
-            f" + {self.deduplicated:,} deduplicated"
+            f" + {self.deduplicated:,} deduplicated{left_out}"
         )
 
 
@@ -55,8 +62,9 @@ class Splits:
     """The data of one run.
 
     `labels` is sorted, and empty for embedding. `digests` says which bytes these are: file name → sha256, or
-    package → version. `origin` is who made the data and under which licence. `outside`, by split, are rows that fit no
-    label: never trained, they choose and judge what is out of scope.
+    package → version. `origin` is who made the data and under which licence. `findings` are places that a person
+    should look at. `as_published`: no row was taken out for being there twice. `outside`, by split, are rows that fit
+    no label: never trained, they choose and judge what is out of scope.
     """
 
     train: list[Row]
@@ -66,9 +74,11 @@ class Splits:
     counts: dict[str, Counts]
     digests: dict[str, str] = field(default_factory=dict)
     origin: str = ""
+    findings: Mapping[Check, Sequence[Finding]] = field(default_factory=dict)
+    as_published: bool = False
     outside: dict[str, list[Row]] = field(default_factory=dict)
 
 
 def normal(text: str) -> str:
     """The text by which two rows are the same: casefolded, blanks squeezed."""
-    return _BLANKS.sub(" ", text).strip().casefold()
+    return " ".join(text.split()).casefold()

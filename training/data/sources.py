@@ -9,12 +9,23 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from training.data import hub
-from training.data.checks import BadValue, to_row, wanted_columns
+from training.data.checks import BadValue, SeveralLabels, to_row, wanted_columns
 from training.data.files import read
+from training.data.findings import Check, Finding
 from training.data.lines import FileFault
 from training.data.records import Record
 from training.data.rows import Counts, Row, Splits
-from training.data.splits import SPLITS, Pool, Split, refuse_too_few, refuse_unknown_labels, share, untangle
+from training.data.splits import (
+    SPLITS,
+    Pool,
+    Split,
+    Untangled,
+    refuse_too_few,
+    refuse_unknown_labels,
+    set_apart,
+    share,
+    untangle,
+)
 from training.errors import DataError
 from training.recipe import DatasetData, FileData
 
@@ -55,7 +66,10 @@ def _assemble(data: FileData | DatasetData, task: str, sources: Sources, digests
     missing = {split: part for split, part in shares.items() if split not in sources}
     if missing:
         _share_train(pools, missing)
-    problems += untangle(pools)
+    met = untangle(pools, as_published=data.as_published)
+    problems += met.problems
+    if data.apart_from:
+        set_apart(pools, data.apart_from)
     if task == "classify":
         problems += refuse_unknown_labels(pools)
     if not problems:
@@ -66,7 +80,22 @@ def _assemble(data: FileData | DatasetData, task: str, sources: Sources, digests
         raise DataError(f"the data have {_count(len(problems))}; nothing was trained\n{sums}", problems)
     labels = sorted({row.label for row in pools["train"].rows if row.label is not None})
     rows = {split: pool.rows for split, pool in pools.items()}
-    return Splits(rows["train"], rows["dev"], rows["test"], labels, counts, digests, data.origin)
+    return Splits(
+        train=rows["train"],
+        dev=rows["dev"],
+        test=rows["test"],
+        labels=labels,
+        counts=counts,
+        digests=digests,
+        origin=data.origin,
+        findings=_findings(met, pools),
+        as_published=data.as_published,
+    )
+
+
+def _findings(met: Untangled, pools: Mapping[Split, Pool]) -> dict[Check, list[Finding]]:
+    several = [finding for pool in pools.values() for finding in pool.several_labels]
+    return {**met.findings, "several labels": several, "apart": pools["train"].apart}
 
 
 def _fill(pool: Pool, records: Iterator[Record], data: FileData | DatasetData, task: str) -> list[str]:
@@ -78,8 +107,11 @@ def _fill(pool: Pool, records: Iterator[Record], data: FileData | DatasetData, t
             try:
                 pool.rows.append(to_row(record, data.columns, task))
             except BadValue as bad:
-                pool.rejected += 1
-                problems.append(f"{record.where}: {bad}")
+                if data.one_label_only and isinstance(bad, SeveralLabels):
+                    pool.several_labels.append(Finding(record.where))
+                else:
+                    pool.rejected += 1
+                    problems.append(f"{record.where}: {bad}")
     except FileFault as fault:
         pool.is_whole = False
         problems.append(str(fault))

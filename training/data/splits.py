@@ -4,13 +4,17 @@ Without a file for dev or test, a row's split is a stable hash of its text: it k
 go. Of equal rows (same text, casefolded and blanks squeezed, same label) the first is kept; where splits share one,
 test keeps it before dev, dev before train, so that train never holds what is measured. One text under two labels is a
 fault, in one file or across two.
+
+Published splits can be taken as they are instead, so that figures are on the published rows: then nothing is dropped
+or refused for being there twice, and all of it is counted.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from training.data.findings import Check, Finding
 from training.data.rows import Counts, Row, normal
 
 Split = Literal["train", "dev", "test"]
@@ -26,10 +30,23 @@ class Pool:
     deduplicated: int = 0
     rows_in: int = 0
     is_whole: bool = True  # false when its file could not be read to the end
+    several_labels: list[Finding] = field(default_factory=list)
+    apart: list[Finding] = field(default_factory=list)
 
     def counts(self) -> Counts:
         """The final counts."""
-        return Counts(self.rows_in, len(self.rows), self.rejected, self.deduplicated)
+        left_out = len(self.several_labels) + len(self.apart)
+        return Counts(self.rows_in, len(self.rows), self.rejected, self.deduplicated, left_out)
+
+
+@dataclass(slots=True)
+class Untangled:
+    """What `untangle` met: a problem for each fault, and the places that are none."""
+
+    problems: list[str] = field(default_factory=list)
+    findings: dict[Check, list[Finding]] = field(
+        default_factory=lambda: {"duplicate": [], "overlap": [], "conflict": []}
+    )
 
 
 def share(rows: Iterable[Row], shares: Mapping[Split, float]) -> dict[Split, list[Row]]:
@@ -57,31 +74,79 @@ def _split_of(row: Row, shares: Mapping[Split, float]) -> Split:
     return "train"
 
 
-def untangle(pools: Mapping[Split, Pool]) -> list[str]:
-    """Leave each text once in `pools` and count the others; returns a problem for each text under two labels."""
-    seen: dict[str, Row] = {}
-    problems: list[str] = []
+def untangle(pools: Mapping[Split, Pool], *, as_published: bool = False) -> Untangled:
+    """Leave each text once in `pools` and count the others; a text under two labels is a problem.
+
+    Args:
+        pools: changed in place, unless `as_published`.
+        as_published: every row stays, and a text under two labels is a finding.
+    """
+    met = Untangled()
+    earlier: dict[bytes, Row] = {}  # of the splits before
     for split in reversed(SPLITS):
-        pool = pools[split]
+        own: dict[bytes, Row] = {}
         kept: list[Row] = []
-        for row in pool.rows:
-            first = seen.setdefault(_key(row), row)
+        for row in pools[split].rows:
+            key = _key(row)
+            first = earlier.get(key) or own.setdefault(key, row)
             if first is row:
                 kept.append(row)
             elif first.label == row.label:
-                pool.deduplicated += 1
+                pools[split].deduplicated += not as_published
+                met.findings["overlap" if key in earlier else "duplicate"].append(Finding(row.where, first.where))
             else:
-                pool.rejected += 1
-                problems.append(
-                    f'{row.where}: its label is "{row.label}", but {first.where} has the same text as "{first.label}"'
-                )
-        pool.rows = kept
-    return problems
+                pools[split].rejected += not as_published
+                _note_conflict(met, row, first, as_published)
+        if not as_published:
+            pools[split].rows = kept
+        if split != "train":  # the last and largest: nothing comes after it
+            earlier |= own
+    return met
 
 
-def _key(row: Row) -> str:
+def _note_conflict(met: Untangled, row: Row, first: Row, as_published: bool) -> None:
+    met.findings["conflict"].append(Finding(row.where, first.where, f'"{row.label}" against "{first.label}"'))
+    if not as_published:
+        met.problems.append(
+            f'{row.where}: its label is "{row.label}", but {first.where} has the same text as "{first.label}"'
+        )
+
+
+def _key(row: Row) -> bytes:
     """Equal for rows that are the same to a model: for embedding, the whole pair or triplet."""
-    return "\x1f".join(normal(part) for part in (row.text, row.positive, row.negative) if part is not None)
+    return _digest("\x1f".join(normal(text) for text in row.texts))
+
+
+def _digest(text: str) -> bytes:
+    """16 bytes in place of a text: a million of them take 64 MB, whatever the texts take."""
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+
+
+def set_apart(pools: Mapping[Split, Pool], names: Sequence[Split]) -> None:
+    """Leave out of train every row that shares any single text with the splits `names`."""
+    pool, kept = pools["train"], []
+    for row, other in _shared(pool.rows, (row for name in names for row in pools[name].rows)):
+        if other:
+            pool.apart.append(Finding(row.where, other))
+        else:
+            kept.append(row)
+    pool.rows = kept
+
+
+def shared_texts(rows: Iterable[Row], others: Iterable[Row]) -> list[Finding]:
+    """Those of `rows` that share any single text with `others`.
+
+    A pair is not the same as another because they share a sentence, so `untangle` keeps both; a test of similarity has
+    seen half of such a pair all the same.
+    """
+    return [Finding(row.where, other) for row, other in _shared(rows, others) if other]
+
+
+def _shared(rows: Iterable[Row], others: Iterable[Row]) -> Iterator[tuple[Row, str]]:
+    """Each row with the place of one of `others` that has one of its texts, or nothing."""
+    there = {_digest(normal(text)): row.where for row in others for text in row.texts}
+    for row in rows:
+        yield row, next((there[key] for text in row.texts if (key := _digest(normal(text))) in there), "")
 
 
 def refuse_unknown_labels(pools: Mapping[Split, Pool]) -> list[str]:

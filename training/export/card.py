@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 from app.bundle.manifest import Agreement, ClassifyHead, Manifest, Parity
+from training.data.checks import WHAT
+from training.data.findings import Check
 
 BASELINES = {
     "tfidf_svm": "tf-idf and a linear SVM",
@@ -69,7 +71,11 @@ def _data(manifest: Manifest) -> Iterator[str]:
     yield ""
     counts = cast("Mapping[str, Mapping[str, int]]", manifest.training["counts"])
     for split, count in counts.items():
-        yield f"- {split}: {count['used']:,} rows used of {count['rows_in']:,} ({count['deduplicated']:,} deduplicated)"
+        dropped = f"{count['deduplicated']:,} deduplicated, {count.get('left_out', 0):,} left out"
+        yield f"- {split}: {count['used']:,} rows used of {count['rows_in']:,} ({dropped})"
+    for check, rows in cast("Mapping[Check, int]", manifest.metrics.get("findings") or {}).items():
+        if rows:
+            yield f"- {WHAT[check][0].upper()}{WHAT[check][1:]}: {rows:,}"
 
 
 def _figures(manifest: Manifest) -> Iterator[str]:

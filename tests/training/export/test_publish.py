@@ -104,7 +104,13 @@ def test_manifest_has_the_facts_of_the_run(manifest: Manifest, finished: Finishe
         "false_alarms": 0.05,
         "threshold": 0.5,
     }
-    assert training["counts"]["train"] == {"rows_in": 200, "used": 190, "rejected": 0, "deduplicated": 10}
+    assert training["counts"]["train"] == {
+        "rows_in": 200,
+        "used": 190,
+        "rejected": 0,
+        "deduplicated": 10,
+        "left_out": 0,
+    }
     assert training["data"] == {"sentences.jsonl": "ab" * 32}
     assert {"torch", "transformers", "onnxruntime", "python"} <= set(training["versions"])
 
