@@ -90,7 +90,7 @@ def build_model(loaded: LoadedEncoder, recipe: Recipe, labels: Sequence[str]) ->
     head = recipe.head
     if head.task == "embed":
         return Model(loaded.encoder, {})
-    return Model(loaded.encoder, {head.name: ClassifierHead(loaded.encoder.hidden, len(labels), head.dropout)})
+    return Model(loaded.encoder, {head.name: ClassifierHead(loaded.encoder.width, len(labels), head.dropout)})
 
 
 def _baselines(

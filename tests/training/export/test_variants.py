@@ -48,7 +48,7 @@ def test_an_encoder_gets_an_int8_pair_that_serves(encoder: Finished, tmp_path: P
     model, weights = manifest.model_file("int8", "cpu"), manifest.weights_file("int8")
     assert model is not None
     assert weights is not None
-    assert (model.path, weights.path, manifest.format) == ("model.int8.xml", "model.int8.bin", 2)
+    assert (model.path, weights.path, manifest.format) == ("model.int8.xml", "model.int8.bin", 3)
     agreement = manifest.parity["model.int8.xml"]
     assert isinstance(agreement, Agreement)
     assert agreement.rows == 341
@@ -71,6 +71,26 @@ def test_a_pair_that_misses_its_gate_is_left_out_and_the_reason_told(
     assert reason[INT8.name].startswith("G11-int8: worst cosine 0.9")
     assert [file.path for file in manifest.files if file.precision] == ["model.fp32.onnx"]
     assert "- No int8 for CPUs: G11-int8" in open_bundle(folder).read(manifest.file("card")).decode()
+
+
+def test_a_library_that_fails_costs_its_variant_alone(
+    encoder: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenVINO's own words, without the places in its code that stand before them."""
+
+    def quantize(*_: object, **__: object) -> None:
+        raise RuntimeError(
+            "Exception from src/inference/src/cpp/core.cpp:97:\nCheck 'unknown.empty()' failed at src/onnx.cpp:7:\n"
+            "No conversion rule for com.microsoft.Unheard\nand more"
+        )
+
+    monkeypatch.setattr("nncf.quantize", quantize)
+
+    _folder, manifest = published(encoder, tmp_path)
+
+    reason = "OpenVINO does not take the graph: No conversion rule for com.microsoft.Unheard"
+    assert manifest.training["refused"] == {INT8.name: reason}
+    assert list(manifest.parity) == ["model.fp32.onnx"]
 
 
 def test_a_recipe_can_do_without(encoder: Finished, tmp_path: Path) -> None:
