@@ -232,6 +232,16 @@ def test_a_tokenizer_that_needs_sentencepiece_says_how_to_write_another(tmp_path
         load_encoder(EncoderTable(source=str(tmp_path)))
 
 
+@pytest.mark.parametrize("family", ["bert", "roberta", "mpnet", "deberta-v3", "modernbert"])
+def test_a_folder_without_a_vocabulary_is_refused(family: str, tmp_path: Path) -> None:
+    """transformers makes a tokenizer of five special tokens of it, to which all texts are alike."""
+    save_family(family, tmp_path)
+    (tmp_path / "tokenizer.json").unlink()
+
+    with pytest.raises(TrainingError, match=r"does not load as a fast tokenizer: .*"):
+        load_encoder(EncoderTable(source=str(tmp_path)))
+
+
 def distilbert(folder: Path) -> int:
     DistilBertModel(
         DistilBertConfig(vocab_size=200, dim=32, n_layers=1, n_heads=2, hidden_dim=64, max_position_embeddings=40)

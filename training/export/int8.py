@@ -177,10 +177,11 @@ def _name_by_place(model: ov.Model) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """The first line that is not about the place in OpenVINO's own code."""
+    """The line that tells: OpenVINO's begin with places in its code and with headings, and `--` marks a finding."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    telling = [line for line in lines if not line.startswith(("Exception from ", "Check '"))]
-    return next(iter([*telling, *lines]), type(error).__name__)
+    plain = [line for line in lines if not line.startswith(("Exception from ", "Check '")) and not line.endswith(":")]
+    findings = [line.removeprefix("-- ") for line in plain if line.startswith("-- ")]
+    return next(iter([*findings, *plain, *lines]), type(error).__name__)
 
 
 def _narrows(node: ov.Node) -> bool:

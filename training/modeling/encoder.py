@@ -26,7 +26,7 @@ from training.recipe import EncoderTable
 
 TOKENIZER = "tokenizer.json"
 WRITE_TOKENIZER = (
-    "where its own libraries are installed, `AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)` writes "
+    "where sentencepiece is installed, `AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)` writes "
     + TOKENIZER
 )
 
@@ -143,6 +143,9 @@ def _load_tokenizer(folder: Path, settings: SourceSettings) -> Tokenizer:
             tokenizer = Tokenizer.from_file(str(path))
         else:
             fast = AutoTokenizer.from_pretrained(folder, use_fast=True, trust_remote_code=False, local_files_only=True)
+            names = sorted(fast.vocab_files_names.values())
+            if not any((folder / name).is_file() for name in names):  # it would know special tokens and nothing else
+                raise FileNotFoundError(f"there is none of {', '.join(names)}")
             tokenizer = Tokenizer.from_str(fast.backend_tokenizer.to_str())
     except Exception as error:  # tokenizers raises plain Exception; the conversion raises whatever its parts raise
         way_out = "" if path.is_file() else f"; {WRITE_TOKENIZER}"
