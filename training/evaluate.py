@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from app.bundle.batches import slices
 from training.data.collate import encode, pad
 from training.modeling.model import Model
 from training.progress import Bar
@@ -47,11 +48,12 @@ def predict_ids(
     was_training = model.training
     model.eval()
     with torch.inference_mode():
-        for first in range(0, len(order), batch_size):
-            batch = [rows[index] for index in order[first : first + batch_size]]
+        ordered = [rows[index] for index in order]
+        for part in slices(ordered, batch_size):
+            batch = ordered[part]
             parts.append(model(*pad(batch, pad_id)))
             if bar is not None:
                 bar.advance(len(batch))
     model.train(was_training)
     back = torch.tensor(order).argsort()  # where each text went
-    return {name: torch.cat([part[name] for part in parts])[back].numpy() for name in parts[0]}
+    return {name: torch.cat([one[name] for one in parts])[back].numpy() for name in parts[0]}

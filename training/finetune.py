@@ -104,10 +104,10 @@ def build_model(loaded: LoadedEncoder, recipe: Recipe, labels: Sequence[str]) ->
     seed_all(recipe.seed)
     head = recipe.head
     if head.task == "embed":
-        if head.cuts and max(head.cuts) >= loaded.encoder.hidden:
-            raise TrainingError(f"head.cuts: {max(head.cuts)} is no cut of a vector of {loaded.encoder.hidden} numbers")
+        if head.cuts and max(head.cuts) >= loaded.encoder.width:
+            raise TrainingError(f"head.cuts: {max(head.cuts)} is no cut of a vector of {loaded.encoder.width} numbers")
         return Model(loaded.encoder, {})
-    return Model(loaded.encoder, {head.name: ClassifierHead(loaded.encoder.hidden, len(labels), head.dropout)})
+    return Model(loaded.encoder, {head.name: ClassifierHead(loaded.encoder.width, len(labels), head.dropout)})
 
 
 def _baselines(

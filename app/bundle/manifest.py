@@ -19,7 +19,9 @@ NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Pooling = Literal["mean", "cls", "max"]
+PoolingMode = Literal["mean", "cls", "max", "lasttoken", "mean_sqrt_len_tokens", "weightedmean"]
+Pooling = PoolingMode | Annotated[list[PoolingMode], Field(min_length=2)]  # several: their vectors one after the other
+FIRST_POOLINGS = ("mean", "cls", "max")  # those of formats 1 and 2
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
 Device = Literal["any", "cpu", "cuda"]
 Role = Literal["model", "weights", "tokenizer", "scope", "golden-inputs", "golden-outputs", "report", "card"]
@@ -163,7 +165,7 @@ class Agreement(Strict):
 class Manifest(Strict):
     """The whole description of one version of one model."""
 
-    format: Literal[1, 2, 3]  # 2: weights may lie in a file of their own; 3: more scores of what is out of scope
+    format: Literal[1, 2, 3]  # 2: weights may lie in a file of their own; 3: more poolings and scores of scope
     name: Name
     version: int = Field(ge=1)
     created: Annotated[str, AfterValidator(_is_time)]  # RFC 3339, UTC
@@ -207,6 +209,8 @@ class Manifest(Strict):
             raise ValueError("a graph in XML and its weights come together: model.int8.xml and model.int8.bin")
         if self.format == 1 and weights:
             raise ValueError("weights in a file of their own came with format 2")
+        if self.format < 3 and self.pooling not in FIRST_POOLINGS:
+            raise ValueError(f"pooling {pooling_name(self.pooling)} came with format 3")
         return self
 
     @model_validator(mode="after")
@@ -232,6 +236,11 @@ class Manifest(Strict):
     def weights_file(self, precision: Precision) -> BundleFile | None:
         """The file that holds the weights of a model in two files, if the bundle has one."""
         return next((file for file in self.files if file.role == "weights" and file.precision == precision), None)
+
+
+def pooling_name(pooling: Pooling) -> str:
+    """The pooling in one word: `mean`, or `cls+mean` where two vectors are joined."""
+    return pooling if isinstance(pooling, str) else "+".join(pooling)
 
 
 def _other_half(graph: BundleFile) -> tuple[str, Precision | None, Device]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.bundle.errors import BundleError
-from app.bundle.manifest import ClassifyHead, ScopeScore
+from app.bundle.manifest import EMBEDDING_OUTPUT, ClassifyHead, ScopeScore
 from app.bundle.open import Bundle
 from app.bundle.scoring import Floats, probabilities
 
@@ -59,8 +59,9 @@ def load_statistics(bundle: Bundle) -> Statistics | None:
     for name, array in (("whiten_DK", statistics.whiten_DK), ("means_CK", statistics.means_CK)):
         if array.dtype != np.float32 or array.ndim != 2 or not np.isfinite(array).all():
             raise BundleError("B12-scope", f"{SCOPE_FILE}: {name} is not a finite float32 matrix")
+    width = next((output.axes[-1] for output in manifest.outputs if output.name == EMBEDDING_OUTPUT), None)
     found = (statistics.whiten_DK.shape[0], *statistics.means_CK.shape)
-    wanted = (manifest.trunk.hidden, len(heads[0].labels), statistics.whiten_DK.shape[1])
+    wanted = (width, len(heads[0].labels), statistics.whiten_DK.shape[1])
     if found != wanted:
         raise BundleError("B12-scope", f"{SCOPE_FILE} has shapes for (D, C, K) = {found}, not {wanted}")
     return statistics

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from app.bundle.batches import slices
 from app.bundle.errors import BundleError
 from app.bundle.golden import check_golden
 from app.bundle.manifest import Manifest, Precision
@@ -50,7 +51,7 @@ class Exam:
 
 def run_in_batches(runner: Runner, rows: Sequence[Ids]) -> Mapping[str, Rows]:
     """Every row's outputs, run in small batches of mixed lengths."""
-    parts = [runner.run(rows[start : start + GOLDEN_BATCH]) for start in range(0, len(rows), GOLDEN_BATCH)]
+    parts = [runner.run(rows[part]) for part in slices(rows, GOLDEN_BATCH)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 

@@ -13,6 +13,7 @@ import pytest
 from onnx import ModelProto, TensorProto, helper
 
 from app.bundle.errors import BundleError, Rule
+from app.bundle.open import open_bundle
 from app.bundle.store import current
 from app.bundle.verify import verify
 from app.engine.load import load_model
@@ -143,6 +144,18 @@ FAULTS: dict[str, tuple[Rule, Fault]] = {
     ),
     "unknown field": ("B01-manifest", lambda folder: edit_manifest(folder, lambda m: m.update(extra=1))),
     "another format": ("B01-manifest", lambda folder: edit_manifest(folder, lambda m: m.update(format=4))),
+    "pooling of a later format": (
+        "B01-manifest",
+        lambda folder: edit_manifest(folder, lambda m: m.update(pooling="lasttoken")),
+    ),
+    "joined poolings of a later format": (
+        "B01-manifest",
+        lambda folder: edit_manifest(folder, lambda m: m.update(pooling=["cls", "mean"])),
+    ),
+    "one pooling in a list": (
+        "B01-manifest",
+        lambda folder: edit_manifest(folder, lambda m: m.update(format=3, pooling=["mean"])),
+    ),
     "number as text": ("B01-manifest", lambda folder: edit_manifest(folder, lambda m: m.update(max_tokens="64"))),
     "label twice": (
         "B01-manifest",
@@ -296,6 +309,14 @@ def test_committed_bundles_keep_every_rule(name: str) -> None:
 
     assert current(STORE, name) == 1
     assert sum(path.stat().st_size for path in (STORE / name).rglob("*") if path.is_file()) < 2**20
+
+
+@pytest.mark.parametrize("pooling", ["weightedmean", ["cls", "mean"]], ids=["one", "joined"])
+def test_poolings_of_format_3_are_read(pooling: object, tmp_path: Path) -> None:
+    folder = copy_of(ENCODER, tmp_path)
+    edit_manifest(folder, lambda manifest: manifest.update(format=3, pooling=pooling))
+
+    assert open_bundle(folder).manifest.pooling == pooling
 
 
 def test_manifest_survives_a_round_trip() -> None:

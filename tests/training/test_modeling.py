@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -20,6 +21,8 @@ from transformers import (
     T5Model,
 )
 
+from app.bundle.manifest import PoolingMode
+from tests.training.families import save_family
 from tests.training.tiny import bert_config, wordpiece
 from training.errors import TrainingError
 from training.modeling import ClassifierHead, Encoder, Model, load_encoder, logits_name
@@ -53,16 +56,26 @@ def test_pooling_modes_do_what_they_say_and_padding_changes_nothing() -> None:
     assert torch.allclose(pool(hidden_BTD, mask_BT, "mean")[0], hidden_BTD[0, :3].mean(dim=0), atol=1e-6)
     assert torch.equal(pool(hidden_BTD, mask_BT, "max")[0], hidden_BTD[0, :3].amax(dim=0))
     assert torch.equal(pool(hidden_BTD, mask_BT, "cls"), hidden_BTD[:, 0])
+    assert torch.equal(pool(hidden_BTD, mask_BT, "lasttoken"), torch.stack([hidden_BTD[0, 2], hidden_BTD[1, 4]]))
+    by_root_D = pool(hidden_BTD, mask_BT, "mean_sqrt_len_tokens")[0]
+    assert torch.allclose(by_root_D, hidden_BTD[0, :3].sum(dim=0) / 3**0.5, atol=1e-6)
+    weighted_D = hidden_BTD[0, 0] / 6 + hidden_BTD[0, 1] * 2 / 6 + hidden_BTD[0, 2] * 3 / 6
+    assert torch.allclose(pool(hidden_BTD, mask_BT, "weightedmean")[0], weighted_D, atol=1e-6)
+    joined_BD = torch.cat([pool(hidden_BTD, mask_BT, "max"), pool(hidden_BTD, mask_BT, "cls")], dim=1)
+    assert torch.equal(pool(hidden_BTD, mask_BT, ["max", "cls"]), joined_BD)
     spoiled_BTD = hidden_BTD.clone()
     spoiled_BTD[0, 3:] = 1000.0
-    for pooling in ("mean", "max"):
+    for pooling in get_args(PoolingMode):
         assert torch.equal(pool(hidden_BTD, mask_BT, pooling), pool(spoiled_BTD, mask_BT, pooling))
 
 
-def test_a_row_without_tokens_pools_to_finite_numbers() -> None:
-    vector_BD = pool(torch.randn(1, 3, 4), torch.zeros(1, 3, dtype=torch.long), "mean")
+@pytest.mark.parametrize("pooling", get_args(PoolingMode))
+def test_a_row_without_tokens_pools_to_finite_numbers(pooling: PoolingMode) -> None:
+    vector_BD = pool(torch.randn(1, 3, 4), torch.zeros(1, 3, dtype=torch.long), pooling)
 
-    assert torch.equal(vector_BD, torch.zeros(1, 4))
+    assert vector_BD.isfinite().all()
+    if "mean" in pooling:
+        assert torch.equal(vector_BD, torch.zeros(1, 4))
 
 
 def test_all_minilm_equals_a_plain_mean_over_its_states() -> None:
@@ -155,44 +168,6 @@ def test_a_model_with_a_decoder_is_refused(tmp_path: Path) -> None:
         load_encoder(EncoderTable(source=str(tmp_path)))
 
 
-@pytest.mark.parametrize(
-    ("files", "reason"),
-    [
-        ({"modules.json": [module("Transformer", ""), module("Dense", "2_Dense")]}, "Dense, which cannot be exported"),
-        (
-            {
-                "modules.json": [module("Pooling", "1_Pooling")],
-                "1_Pooling/config.json": {"pooling_mode_lasttoken": True, "pooling_mode_mean_tokens": False},
-            },
-            "pools by lasttoken",
-        ),
-        (
-            {
-                "modules.json": [module("Pooling", "1_Pooling")],
-                "1_Pooling/config.json": {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": True},
-            },
-            r"pools by cls_token \+ mean_tokens",
-        ),
-        (
-            {
-                "modules.json": [module("Pooling", "1_Pooling")],
-                "1_Pooling/config.json": {"pooling_mode_mean_tokens": True, "include_prompt": False},
-            },
-            "leaves the prompt out",
-        ),
-        ({"sentence_bert_config.json": [1]}, "not a JSON object"),
-    ],
-    ids=["dense", "last token", "two poolings", "prompt left out", "no object"],
-)
-def test_what_cannot_be_kept_is_refused_by_name(
-    files: dict[str, object], reason: str, tiny_encoder: Path, tmp_path: Path
-) -> None:
-    table = copy_with(tiny_encoder, tmp_path / "copy", files)
-
-    with pytest.raises(TrainingError, match=reason):
-        load_encoder(table)
-
-
 def test_pooling_normalise_prompts_and_limit_come_from_the_source(tiny_encoder: Path, tmp_path: Path) -> None:
     files = {
         "modules.json": [module("Transformer", ""), module("Pooling", "1_Pooling"), module("Normalize", "2")],
@@ -212,7 +187,10 @@ def test_pooling_normalise_prompts_and_limit_come_from_the_source(tiny_encoder: 
 
 def test_the_newer_spelling_of_the_pooling_is_read(tiny_encoder: Path, tmp_path: Path) -> None:
     kind = {"type": "sentence_transformers.sentence_transformer.modules.pooling.Pooling", "path": "1_Pooling"}
-    files = {"modules.json": [kind], "1_Pooling/config.json": {"pooling_mode": "max", "embedding_dimension": 32}}
+    files = {
+        "modules.json": [module("Transformer", ""), kind],
+        "1_Pooling/config.json": {"pooling_mode": "max", "embedding_dimension": 32},
+    }
 
     assert load_encoder(copy_with(tiny_encoder, tmp_path / "copy", files)).pooling == "max"
 
@@ -235,6 +213,33 @@ def test_lowercasing_said_by_the_source_is_done_by_the_tokenizer(tiny_encoder: P
 
     assert tokenizer.encode("TURN ON").ids == tokenizer.encode("turn on").ids
     assert Tokenizer.from_str(tokenizer.to_str()).encode("TURN ON").ids == tokenizer.encode("turn on").ids
+
+
+@pytest.mark.parametrize(("family", "attention"), [("bert", "sdpa"), ("mpnet", "eager"), ("deberta-v3", "eager")])
+def test_attention_is_torchs_own_where_the_family_has_it(family: str, attention: str, tmp_path: Path) -> None:
+    trunk = load_encoder(EncoderTable(source=str(save_family(family, tmp_path)))).encoder.trunk
+
+    assert trunk.config._attn_implementation == attention
+
+
+def test_a_tokenizer_that_needs_sentencepiece_says_how_to_write_another(tmp_path: Path) -> None:
+    save_family("deberta-v3", tmp_path)
+    (tmp_path / "tokenizer.json").rename(tmp_path / "spm.model")
+
+    with pytest.raises(
+        TrainingError, match=r"does not load as a fast tokenizer: .*\.save_pretrained\(FOLDER\)` writes"
+    ):
+        load_encoder(EncoderTable(source=str(tmp_path)))
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "mpnet", "deberta-v3", "modernbert"])
+def test_a_folder_without_a_vocabulary_is_refused(family: str, tmp_path: Path) -> None:
+    """transformers makes a tokenizer of five special tokens of it, to which all texts are alike."""
+    save_family(family, tmp_path)
+    (tmp_path / "tokenizer.json").unlink()
+
+    with pytest.raises(TrainingError, match=r"does not load as a fast tokenizer: .*"):
+        load_encoder(EncoderTable(source=str(tmp_path)))
 
 
 def distilbert(folder: Path) -> int:

@@ -6,7 +6,7 @@ The model card is the manifest in words; it says nothing that the manifest does 
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
-from app.bundle.manifest import Agreement, ClassifyHead, Manifest, Parity
+from app.bundle.manifest import Agreement, ClassifyHead, Manifest, Parity, pooling_name
 from training.data.checks import WHAT
 from training.data.findings import Check
 
@@ -55,7 +55,8 @@ def _use(manifest: Manifest) -> Iterator[str]:
         else:
             length = "length 1" if head.normalize else "their own length"
             yield f"- `POST /embed`, head `{head.name}`: vectors of {head.dimensions} numbers, by default of {length}."
-    yield f"- It reads {manifest.max_tokens} tokens of a text, special tokens included; pooling: {manifest.pooling}."
+    pooling = " → ".join([pooling_name(manifest.pooling), *_strings(manifest.training.get("after_pooling"))])
+    yield f"- It reads {manifest.max_tokens} tokens of a text, special tokens included; pooling: {pooling}."
     if manifest.prompts:
         yield f"- Prompts: {', '.join(f'`{name}`' for name in manifest.prompts)}."
     yield f"- Vectors may share an index with those of other bundles of space `{manifest.space}`, and of no other."
@@ -140,6 +141,10 @@ def _origin(manifest: Manifest) -> Iterator[str]:
     for name, reason in cast("Mapping[str, str]", manifest.training.get("refused") or {}).items():
         yield f"- No {name}: {reason}"
     yield "- Recipe, seed, data digests and library versions: `manifest.json`"
+
+
+def _strings(value: object) -> list[str]:
+    return cast("list[str]", value or [])
 
 
 def _recipe(manifest: Manifest) -> Mapping[str, object]:

@@ -30,12 +30,13 @@ from app.bundle.manifest import (
     Parity,
     Tensor,
     Trunk,
+    pooling_name,
 )
 from training.calibrate import Fitted
 from training.data.collate import encode
 from training.data.rows import Row, Splits
 from training.export.onnx import AXES, INPUTS, ExportedGraph
-from training.modeling import LoadedEncoder, Model, logits_name
+from training.modeling import Encoder, LoadedEncoder, Model, logits_name
 from training.recipe import EmbedTask, Recipe
 
 MODEL_FILE = "model.fp32.onnx"
@@ -66,11 +67,11 @@ class Finished:
 
 def heads_of(finished: Finished) -> list[Head]:
     """The primary head first; a classifier also offers the vector under its labels."""
-    task, hidden = finished.recipe.head, finished.loaded.encoder.hidden
+    task, width = finished.recipe.head, finished.loaded.encoder.width
     if isinstance(task, EmbedTask):
         return [
             EmbedHead(
-                name=task.name, output=EMBEDDING_OUTPUT, dimensions=hidden, cuts=task.cuts, normalize=task.normalize
+                name=task.name, output=EMBEDDING_OUTPUT, dimensions=width, cuts=task.cuts, normalize=task.normalize
             )
         ]
     fitted = finished.fitted
@@ -86,7 +87,7 @@ def heads_of(finished: Finished) -> list[Head]:
     normalize = finished.loaded.normalize
     return [
         classifier,
-        EmbedHead(name=TRUNK_HEAD, output=EMBEDDING_OUTPUT, dimensions=hidden, normalize=normalize),
+        EmbedHead(name=TRUNK_HEAD, output=EMBEDDING_OUTPUT, dimensions=width, normalize=normalize),
     ]
 
 
@@ -106,7 +107,7 @@ def describe(
     trunk = Trunk(
         architecture=loaded.architecture,
         source=loaded.source,
-        sha256=weights_digest(loaded.encoder.trunk),
+        sha256=weights_digest(loaded.encoder.weights()),
         hidden=loaded.encoder.hidden,
     )
     return Manifest(
@@ -121,9 +122,9 @@ def describe(
         max_tokens=loaded.max_tokens,
         pad_id=loaded.pad_id,
         prompts=loaded.prompts,
-        space=space(trunk, loaded.pooling, tokenizer),
+        space=space(trunk, " → ".join([pooling_name(loaded.pooling), *after_pooling(loaded.encoder)]), tokenizer),
         inputs=[Tensor(name=name, dtype="int64", axes=list(AXES)) for name in INPUTS],
-        outputs=_outputs(finished.model, loaded.encoder.hidden, len(finished.labels)),
+        outputs=_outputs(finished.model, loaded.encoder.width, len(finished.labels)),
         files=files,
         golden=Golden(rows=golden_rows),
         parity=dict(parity),
@@ -137,25 +138,30 @@ def describe(
 def space(trunk: Trunk, pooling: str, tokenizer: bytes) -> str:
     """The fingerprint of the vector space: what decides which vector a text gets, up to its length.
 
-    Weights, pooling and tokenizer do. Heads, prompts, the limit of tokens and whether vectors are normalised do not:
-    two bundles that differ only in those may be mixed in one index.
+    Weights, pooling with what follows it, and tokenizer do. Heads, prompts, the limit of tokens and whether vectors are
+    normalised do not: two bundles that differ only in those may be mixed in one index.
     """
     parts = (trunk.architecture, trunk.sha256, pooling, hashlib.sha256(tokenizer).hexdigest())
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
-def weights_digest(trunk: torch.nn.Module) -> str:
+def after_pooling(encoder: Encoder) -> list[str]:
+    """What makes another vector of the pooled one: `["Dense(384, 128, Tanh)"]`."""
+    return [str(module) for module in encoder.after_pooling]
+
+
+def weights_digest(weights: Mapping[str, torch.Tensor]) -> str:
     """The sha256 of every weight with its name, type and shape, in the order of the names."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(trunk.state_dict().items()):
+    for name, tensor in sorted(weights.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 
-def _outputs(model: Model, hidden: int, labels: int) -> list[Tensor]:
-    widths = {EMBEDDING_OUTPUT: hidden} | dict.fromkeys(model.heads, labels)
-    return [Tensor(name=name, dtype="float32", axes=["batch", width]) for name, width in widths.items()]
+def _outputs(model: Model, width: int, labels: int) -> list[Tensor]:
+    widths = {EMBEDDING_OUTPUT: width} | dict.fromkeys(model.heads, labels)
+    return [Tensor(name=name, dtype="float32", axes=["batch", size]) for name, size in widths.items()]
 
 
 def _reference(finished: Finished) -> Json:
@@ -194,6 +200,8 @@ def _training(finished: Finished, graph: ExportedGraph) -> Json:
         "exporter": graph.exporter,
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in LIBRARIES},
     }
+    if after := after_pooling(finished.loaded.encoder):
+        facts["after_pooling"] = after
     if splits is not None:
         facts["origin"] = splits.origin
         facts["data"] = splits.digests

@@ -12,8 +12,8 @@ import io
 import logging
 import random
 import tempfile
-from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -26,6 +26,7 @@ from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters
 from openvino.passes import ConstantFolding, Manager
 
 from training.data.collate import pad
+from training.errors import TrainingError
 from training.export.golden import hard_texts
 
 CALIBRATION_TEXTS = 300
@@ -39,6 +40,10 @@ JOINED = ((2, 4), (3, 3), (5, 2), (8, 1), (16, 1))  # sentences of a longer text
 
 
 Feeds = dict[str, np.ndarray]
+
+
+class Int8Error(TrainingError):
+    """NNCF or OpenVINO does not take this graph; the message is theirs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +93,7 @@ class Quantizer:
             on_run()
             return feeds
 
-        with redirect_stdout(io.StringIO()):  # bars of its own, where results go
+        with openvino_errors(), redirect_stdout(io.StringIO()):  # bars of its own, where results go
             model: ov.Model = nncf.quantize(
                 _read(self._graph),
                 nncf.Dataset(self._feeds, next_row),
@@ -109,6 +114,10 @@ class Quantizer:
         Only those that make a row narrower are looked at, the second of each feed-forward block: what GELU lets through
         has outliers that no scaling between activations and weights takes away.
         """
+        with openvino_errors():
+            return self._hardest_products()
+
+    def _hardest_products(self) -> list[str]:
         model = _read(self._graph)
         products = [node for node in model.get_ordered_ops() if _narrows(node)]
         for node in products:
@@ -123,6 +132,20 @@ class Quantizer:
                 largest[place] = max(largest[place], np.abs(values).max())
                 squares[place] += float(np.square(values).sum()) / values.shape[-1]
         return [products[place].get_friendly_name() for place in np.argsort(-largest / np.sqrt(squares))]
+
+
+@contextmanager
+def openvino_errors() -> Iterator[None]:
+    """What OpenVINO and NNCF raise inside becomes Int8Error: it says that the graph is not for them.
+
+    OpenVINO raises RuntimeError; NNCF has a dozen classes with no base but Exception, and raises what its parts raise.
+    """
+    try:
+        yield
+    except TrainingError:
+        raise
+    except Exception as error:
+        raise Int8Error(f"OpenVINO does not take the graph: {_reason(error)}") from error
 
 
 def as_files(model: ov.Model) -> Pair:
@@ -151,6 +174,14 @@ def _name_by_place(model: ov.Model) -> None:
     for number, node in enumerate(model.get_ordered_ops()):
         if node.get_type_name() not in ("Parameter", "Result"):
             node.set_friendly_name(f"{node.get_type_name()}_{number}")
+
+
+def _reason(error: Exception) -> str:
+    """The line that tells: OpenVINO's begin with places in its code and with headings, and `--` marks a finding."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    plain = [line for line in lines if not line.startswith(("Exception from ", "Check '")) and not line.endswith(":")]
+    findings = [line.removeprefix("-- ") for line in plain if line.startswith("-- ")]
+    return next(iter([*findings, *plain, *lines]), type(error).__name__)
 
 
 def _narrows(node: ov.Node) -> bool:

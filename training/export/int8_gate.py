@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import openvino as ov
 
+from app.bundle.batches import slices
 from app.bundle.errors import BundleError
 from app.bundle.golden import LIMITS, check_heads
 from app.bundle.ir import full_length
@@ -25,7 +26,7 @@ from training.data.collate import pad
 from training.data.rows import Row
 from training.errors import GateError
 from training.export.compare import Floats
-from training.export.int8 import Pair, Quantizer
+from training.export.int8 import Pair, Quantizer, openvino_errors
 from training.progress import Progress
 
 MEAN_COSINE, WORST_COSINE, ALONE_COSINE = 0.995, 0.985, 0.9999
@@ -73,7 +74,7 @@ def pass_gate(quantizer: Quantizer, questions: Questions, reader: Reader, progre
     """The first pair that keeps every limit, and what was measured of it.
 
     Raises:
-        GateError: none does; with what the last one missed.
+        GateError: none does; with what the last one missed. Int8Error: OpenVINO does not take the graph.
     """
     started_s = time.perf_counter()
     refusal: GateError | None = None
@@ -98,9 +99,10 @@ class IrRunner:
 
     def __init__(self, pair: Pair, reader: Reader) -> None:
         core = ov.Core()
-        self._model = core.compile_model(
-            core.read_model(pair.model, pair.weights), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
-        )
+        with openvino_errors():
+            self._model = core.compile_model(
+                core.read_model(pair.model, pair.weights), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+            )
         self._names = [output.get_any_name() for output in self._model.outputs]
         self._reader = reader
 
@@ -109,9 +111,11 @@ class IrRunner:
         order = list(range(len(rows)))
         if sort:
             order.sort(key=lambda index: len(rows[index]))
+        ordered = [rows[index] for index in order]
         parts: list[list[Floats]] = []
-        for first in range(0, len(rows), batch_size):
-            found = self._model(self._feeds([rows[index] for index in order[first : first + batch_size]]))
+        for part in slices(ordered, batch_size):
+            with openvino_errors():
+                found = self._model(self._feeds(ordered[part]))
             parts.append([found[name].copy() for name in self._names])
         back = np.argsort(order)
         columns = zip(self._names, zip(*parts, strict=True), strict=True)

@@ -16,6 +16,7 @@ import numpy as np
 import onnxruntime as ort
 from tokenizers import Tokenizer
 
+from app.bundle.batches import most_rows, slices
 from app.bundle.graph import parse_graph
 from app.bundle.manifest import ClassifyHead, EmbedHead, Parity
 from app.bundle.tokenizer import load_tokenizer
@@ -38,7 +39,7 @@ from training.modeling.model import Model
 Rows = Sequence[Sequence[int]]
 
 LENGTHS = (1, 3, 17)  # and the longest that the model takes
-BATCHES = (1, 2, 7, 32)
+BATCHES = (1, 2, 7, 32)  # fewer of long rows: app/bundle/batches.py
 ALONE_BATCH = 7  # the batch whose rows are also run alone and in reverse order
 TEXT_BATCH = 8  # long texts stand among short ones, as in traffic, but do not pad all of them
 DUPLICATE_BYTES = 2**20  # a tensor of over 1 MB must not stand in the file twice
@@ -129,10 +130,12 @@ class GraphRunner:
         self._pad_id = pad_id
 
     def run(self, rows: Rows, where: str, *, batch_size: int = max(BATCHES)) -> dict[str, Floats]:
-        """Every output for `rows`, row i for `rows[i]`, in batches in the order given (else G01)."""
+        """Every output for `rows`, row i for `rows[i]`, in batches in the order given, smaller where rows are long
+        (else G01).
+        """
         parts: list[list[Floats]] = []
-        for first in range(0, len(rows), batch_size):
-            ids_BT, mask_BT = pad(rows[first : first + batch_size], self._pad_id)
+        for part in slices(rows, batch_size):
+            ids_BT, mask_BT = pad(rows[part], self._pad_id)
             feeds = {"input_ids": ids_BT.numpy(), "attention_mask": mask_BT.numpy()}
             try:
                 parts.append(self._session.run(self._names, feeds))
@@ -182,7 +185,8 @@ class _Gate:
         """Rows of random ids, each length × each batch size."""
         for length, batch, rows in self._grid():
             where = f"batch {batch} × length {length}"
-            self._check_rows(rows, where, batch_size=batch, neighbours=batch == ALONE_BATCH)
+            alone = min(ALONE_BATCH, most_rows(length))
+            self._check_rows(rows, where, batch_size=batch, neighbours=batch == alone)
 
     def check_exam(self, exam: Exam, expected: float) -> None:
         """The task as a caller would see it: shipped tokenizer, shipped graph, labels in the manifest's order."""
@@ -199,7 +203,7 @@ class _Gate:
         vocabulary = min(self._tokenizer.get_vocab_size(), int(embeddings))
         longest = self._reference.max_tokens
         for length in sorted({*(min(length, longest) for length in LENGTHS), longest}):
-            for batch in BATCHES:
+            for batch in sorted({min(batch, most_rows(length)) for batch in BATCHES}):
                 lengths = [length, *(generator.randint(1, length) for _ in range(batch - 1))]
                 yield length, batch, [[generator.randrange(vocabulary) for _ in range(n)] for n in lengths]
 

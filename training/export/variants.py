@@ -47,7 +47,7 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class Maker:
-    """One kind of variant. `make` raises GateError or PackedError for a model that cannot have it."""
+    """One kind of variant. `make` raises GateError, PackedError or Int8Error for a model that cannot have it."""
 
     name: str
     is_wanted: Callable[[ExportTable], bool]
@@ -71,7 +71,7 @@ def variants(source: Source, progress: Progress) -> Variants:
             continue
         try:
             variant = maker.make(source, progress)
-        except (GateError, PackedError) as error:
+        except (GateError, PackedError, int8.Int8Error) as error:
             found.refused[maker.name] = str(error)
             progress.say(f"the bundle goes without {maker.name}: {error}")
         else:

@@ -1,12 +1,14 @@
 """How does a pretrained encoder become a module that takes ids and a mask and gives one vector a text?
 
-Any BERT-family model of transformers. The tokenizer neither pads nor truncates: both are done where they can be seen
-(training/data/collate.py). B rows of a batch, T padded tokens, D hidden size.
+Any encoder of transformers that gives states of tokens – BERT, RoBERTa, XLM-R, DistilBERT, MPNet, DeBERTa, ModernBERT
+and their kin – alone or in a folder of sentence-transformers. The tokenizer neither pads nor truncates: both are done
+where they can be seen (training/data/collate.py). B rows of a batch, T padded tokens, D values of a vector.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
 from tokenizers import Tokenizer, normalizers
@@ -16,12 +18,17 @@ from transformers.utils import logging as transformers_logging
 
 from app.bundle.manifest import Pooling
 from training.errors import TrainingError
+from training.modeling.after_pooling import AfterPooling, load_modules
 from training.modeling.pooling import pool
 from training.modeling.settings import SourceSettings, read_settings
 from training.modeling.source import find_source
 from training.recipe import EncoderTable
 
-Attention = Literal["sdpa", "eager"]
+TOKENIZER = "tokenizer.json"
+WRITE_TOKENIZER = (
+    "where sentencepiece is installed, `AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)` writes "
+    + TOKENIZER
+)
 
 
 class Encoder(nn.Module):
@@ -30,22 +37,31 @@ class Encoder(nn.Module):
     Args:
         trunk: the model under the pooling; its own pooler, if any, is taken out, since nothing reads it.
         pooling: how token states become one vector.
+        after_pooling: what makes another vector of that one, in order.
     """
 
-    def __init__(self, trunk: PreTrainedModel, pooling: Pooling) -> None:
+    def __init__(self, trunk: PreTrainedModel, pooling: Pooling, after_pooling: Sequence[AfterPooling] = ()) -> None:
         super().__init__()
         if getattr(trunk, "pooler", None) is not None:
             cast(Any, trunk).pooler = None
         self.trunk = trunk
         self.pooling: Pooling = pooling
+        self.after_pooling = nn.Sequential(*after_pooling)
         self.hidden = int(trunk.config.hidden_size)
+        self.width = after_pooling[-1].width if after_pooling else pooled_width(self.hidden, pooling)
         self.takes_types = getattr(trunk.config, "type_vocab_size", 0) > 0
 
     def forward(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
         """The vector [B, D] of each row, float32. `mask_BT` is 1 for text, 0 for padding."""
         types = {"token_type_ids": torch.zeros_like(ids_BT)} if self.takes_types else {}
         states = self.trunk(input_ids=ids_BT, attention_mask=mask_BT, return_dict=True, **types)
-        return pool(states.last_hidden_state, mask_BT, self.pooling)
+        vector_BD: torch.Tensor = self.after_pooling(pool(states.last_hidden_state, mask_BT, self.pooling))
+        return vector_BD
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """Every weight that has a part in a vector, by name."""
+        after = {f"after_pooling.{name}": tensor for name, tensor in self.after_pooling.state_dict().items()}
+        return {**self.trunk.state_dict(), **after}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +79,12 @@ class LoadedEncoder:
     source: str
 
 
-def load_encoder(table: EncoderTable, *, attention: Attention = "sdpa") -> LoadedEncoder:
+def pooled_width(hidden: int, pooling: Pooling) -> int:
+    """How many values the pooling gives: several modes are joined."""
+    return hidden * (1 if isinstance(pooling, str) else len(pooling))
+
+
+def load_encoder(table: EncoderTable) -> LoadedEncoder:
     """The encoder a recipe names, in evaluation mode, float32, on the CPU.
 
     Raises:
@@ -71,37 +92,38 @@ def load_encoder(table: EncoderTable, *, attention: Attention = "sdpa") -> Loade
     """
     folder = find_source(table)
     settings = read_settings(folder, pooling=table.pooling)
-    trunk = _load_trunk(folder, attention)
-    tokenizer = _load_tokenizer(folder, settings)
+    trunk = _load_trunk(settings.folder.transformer)
+    tokenizer = _load_tokenizer(settings.folder.transformer, settings)
     _check_vocabulary(tokenizer, trunk, folder)
     pooling = settings.pooling or "mean"
+    after = load_modules(settings.folder.after_pooling, pooled_width(int(trunk.config.hidden_size), pooling))
     return LoadedEncoder(
-        encoder=Encoder(trunk, pooling).eval(),
+        encoder=Encoder(trunk, pooling, after).eval(),
         tokenizer=tokenizer,
         max_tokens=_max_tokens(table.max_tokens, settings.max_tokens, _positions(trunk)),
         pad_id=_pad_id(trunk, tokenizer, settings),
         pooling=pooling,
-        normalize=settings.normalize,
+        normalize=settings.folder.normalize,
         prompts=settings.prompts,
         architecture=type(trunk).__name__,
         source=table.source,
     )
 
 
-def _load_trunk(folder: Path, attention: Attention) -> PreTrainedModel:
+def _load_trunk(folder: Path) -> PreTrainedModel:
+    """Its attention is torch's fused one (`sdpa`) where the architecture has that, else written out (`eager`)."""
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     try:
         trunk, report = AutoModel.from_pretrained(
             folder,
             dtype=torch.float32,
-            attn_implementation=attention,
             use_safetensors=True,
             trust_remote_code=False,
             local_files_only=True,
             output_loading_info=True,
         )
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
         raise TrainingError(f"encoder.source: {folder} does not load: {str(error).splitlines()[0]}") from error
     if trunk.config.is_encoder_decoder or not hasattr(trunk.config, "hidden_size"):
         raise TrainingError(f"encoder.source: {type(trunk).__name__} is not a plain text encoder (BERT's family is)")
@@ -115,16 +137,21 @@ def _load_trunk(folder: Path, attention: Attention) -> PreTrainedModel:
 
 def _load_tokenizer(folder: Path, settings: SourceSettings) -> Tokenizer:
     """The fast tokenizer, with padding and truncation taken out."""
-    path = folder / "tokenizer.json"
+    path = folder / TOKENIZER
     try:
         if path.is_file():
             tokenizer = Tokenizer.from_file(str(path))
         else:
             fast = AutoTokenizer.from_pretrained(folder, use_fast=True, trust_remote_code=False, local_files_only=True)
+            names = sorted(fast.vocab_files_names.values())
+            if not any((folder / name).is_file() for name in names):  # it would know special tokens and nothing else
+                raise FileNotFoundError(f"there is none of {', '.join(names)}")
             tokenizer = Tokenizer.from_str(fast.backend_tokenizer.to_str())
     except Exception as error:  # tokenizers raises plain Exception; the conversion raises whatever its parts raise
+        way_out = "" if path.is_file() else f"; {WRITE_TOKENIZER}"
         raise TrainingError(
-            f"encoder.source: the tokenizer in {folder} does not load as a fast tokenizer: {error}"
+            f"encoder.source: the tokenizer in {folder} does not load as a fast tokenizer: "
+            f"{str(error).strip().splitlines()[0]}{way_out}"
         ) from error
     tokenizer.no_padding()
     tokenizer.no_truncation()

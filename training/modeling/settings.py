@@ -2,35 +2,44 @@
 
 The formats are sentence-transformers' (`modules.json`, `1_Pooling/config.json`, `sentence_bert_config.json`,
 `config_sentence_transformers.json`) and transformers' (`tokenizer_config.json`). All are optional. What cannot be
-kept is refused by name: a module that is dropped silently gives other vectors.
+kept is refused by name, as modules are (folder.py).
 """
 
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import cast, get_args
 
-from app.bundle.manifest import Json, Pooling
+from app.bundle.manifest import Json, Pooling, PoolingMode
 from training.errors import TrainingError
+from training.modeling.folder import ModelFolder, read_folder, read_json
 
-KNOWN_MODULES = ("Transformer", "Pooling", "Normalize")
 SANE_TOKENS = 1_000_000  # tokenizers without a limit say 1e30
-POOLINGS: dict[str, Pooling] = {
-    "mean": "mean",
-    "mean_tokens": "mean",
-    "cls": "cls",
-    "cls_token": "cls",
-    "max": "max",
-    "max_tokens": "max",
+POOLING_FLAGS: Mapping[str, PoolingMode] = {  # of folders before sentence-transformers 6, in the order they are joined
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_max_tokens": "max",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
+    "pooling_mode_weightedmean_tokens": "weightedmean",
+    "pooling_mode_lasttoken": "lasttoken",
 }
+TRANSFORMER_FILES = (  # the names that sentence-transformers looks for, in its order
+    "sentence_bert_config.json",
+    "sentence_roberta_config.json",
+    "sentence_distilbert_config.json",
+    "sentence_camembert_config.json",
+    "sentence_albert_config.json",
+    "sentence_xlm-roberta_config.json",
+    "sentence_xlnet_config.json",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class SourceSettings:
     """What a source says of itself; None where it does not say."""
 
+    folder: ModelFolder
     pooling: Pooling | None
-    normalize: bool
     lowercase: bool  # texts are lowercased before the tokenizer
     max_tokens: int | None
     pad_token: str | None
@@ -41,69 +50,80 @@ def read_settings(folder: Path, *, pooling: Pooling | None = None) -> SourceSett
     """The settings in `folder`; `pooling`, where given, stands instead of what the source says.
 
     Raises:
-        TrainingError: a module or pooling that is not built, or a file that is no JSON object.
+        TrainingError: a module or setting that is not built, or a file that is no JSON object.
     """
-    kinds = _module_kinds(folder)
-    transformer = read_json(folder / "sentence_bert_config.json")
-    tokenizer = read_json(folder / "tokenizer_config.json")
-    prompts = cast("dict[str, str]", read_json(folder / "config_sentence_transformers.json").get("prompts") or {})
-    if pooling is None and "Pooling" in kinds:
-        pooling = _pooling(folder / kinds["Pooling"] / "config.json")
+    modules = read_folder(folder)
+    transformer = _transformer_settings(modules.transformer)
+    tokenizer = read_json(modules.transformer / "tokenizer_config.json")
+    prompts = _prompts(folder / "config_sentence_transformers.json")
+    if pooling is None and modules.pooling is not None:
+        pooling = _pooling(modules.pooling / "config.json", prompts)
     return SourceSettings(
+        folder=modules,
         pooling=pooling,
-        normalize="Normalize" in kinds,
         lowercase=transformer.get("do_lower_case") is True,
         max_tokens=_first_limit(transformer.get("max_seq_length"), tokenizer.get("model_max_length")),
         pad_token=_token(tokenizer.get("pad_token")),
-        prompts={name: text for name, text in prompts.items() if text},
+        prompts=prompts,
     )
 
 
-def read_json(path: Path) -> Json:
-    """The object in `path`, empty when there is no such file."""
-    if not path.is_file():
-        return {}
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise TrainingError(f"encoder.source: {path} is not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise TrainingError(f"encoder.source: {path} is not a JSON object")
-    return value
+def _transformer_settings(folder: Path) -> Json:
+    """What sentence-transformers keeps of its Transformer module.
 
-
-def _module_kinds(folder: Path) -> dict[str, str]:
-    """Module class → its sub-folder, for every module in `modules.json`."""
-    path = folder / "modules.json"
-    if not path.is_file():
+    Raises:
+        TrainingError: it does not end in the states of the last layer, or feeds the model otherwise than we do.
+    """
+    path = next((folder / name for name in TRANSFORMER_FILES if (folder / name).is_file()), None)
+    if path is None:
         return {}
-    try:
-        modules = json.loads(path.read_text(encoding="utf-8"))
-        kinds = {str(module["type"]).rsplit(".", 1)[-1]: str(module["path"]) for module in modules}
-    except (ValueError, KeyError, TypeError) as error:
-        raise TrainingError(f"encoder.source: {path} cannot be read: {error!r}") from error
-    if unknown := [kind for kind in kinds if kind not in KNOWN_MODULES]:
+    settings = read_json(path)
+    if (task := settings.get("transformer_task", "feature-extraction")) != "feature-extraction":
         raise TrainingError(
-            f"encoder.source: {path} has the modules {', '.join(unknown)}, which cannot be exported; "
-            f"supported are {', '.join(KNOWN_MODULES)}"
+            f"encoder.source: {path} is for {task}; supported is feature-extraction, which gives states"
         )
-    return kinds
+    text = cast("Mapping[str, Mapping[str, object]]", settings.get("modality_config") or {}).get("text", {})
+    if (output := text.get("method_output_name", "last_hidden_state")) != "last_hidden_state":
+        raise TrainingError(f"encoder.source: {path} pools {output}; supported is last_hidden_state")
+    for key in ("processing_kwargs", "query_expansion"):
+        if settings.get(key):
+            raise TrainingError(f"encoder.source: {path} sets {key}, which is not supported")
+    return settings
 
 
-def _pooling(path: Path) -> Pooling:
-    """The one pooling of `1_Pooling/config.json`, in the old spelling (flags) or the new one (`pooling_mode`)."""
+def _prompts(path: Path) -> dict[str, str]:
+    """Texts to put before a text, by name.
+
+    Raises:
+        TrainingError: one of them is put before every text, unasked; here a caller has to ask.
+    """
+    settings = read_json(path)
+    prompts = {name: text for name, text in cast("dict[str, str]", settings.get("prompts") or {}).items() if text}
+    default = settings.get("default_prompt_name")
+    if default in prompts:
+        raise TrainingError(
+            f"encoder.source: {path} puts the prompt {default!r} before every text, which is not supported; set "
+            "default_prompt_name to null there, and send texts with their prompt"
+        )
+    return prompts
+
+
+def _pooling(path: Path, prompts: Mapping[str, str]) -> Pooling:
+    """The pooling of `1_Pooling/config.json`, in the old spelling (flags) or the new one (`pooling_mode`)."""
     config = read_json(path)
-    named = config.get("pooling_mode")
-    modes = [str(mode) for mode in named] if isinstance(named, list) else [str(named)] if named else []
-    modes += [key.removeprefix("pooling_mode_") for key, on in config.items() if key.startswith("pooling_mode_") and on]
-    if config.get("include_prompt") is False:
-        raise TrainingError(f"encoder.source: {path} leaves the prompt out of the pooling, which is not supported")
-    if len(modes) != 1 or modes[0] not in POOLINGS:
+    named = config.get("pooling_mode") or [mode for flag, mode in POOLING_FLAGS.items() if config.get(flag)] or "mean"
+    modes = cast("list[PoolingMode]", named if isinstance(named, list) else [named])
+    if unknown := [mode for mode in modes if mode not in get_args(PoolingMode)]:
         raise TrainingError(
-            f"encoder.source: {path} pools by {' + '.join(modes) or 'nothing'}; supported is one of mean, cls, max "
-            "(set encoder.pooling only if you accept other vectors)"
+            f"encoder.source: {path} pools by {' + '.join(map(str, unknown))}; supported are "
+            f"{', '.join(get_args(PoolingMode))} (set encoder.pooling only if you accept other vectors)"
         )
-    return POOLINGS[modes[0]]
+    if config.get("include_prompt") is False and prompts:
+        raise TrainingError(
+            f"encoder.source: {path} leaves the prompt ({', '.join(prompts)}) out of the pooling, which is not "
+            "supported; without prompts in config_sentence_transformers.json it makes no difference"
+        )
+    return modes[0] if len(modes) == 1 else modes
 
 
 def _first_limit(*candidates: object) -> int | None:

@@ -1,7 +1,8 @@
 """Where do the files of a pretrained encoder lie?
 
 A source is `package:NAME` (an installed distribution that ships a model), a local folder, or a hub id. Each ends in a
-folder with `config.json` and safetensors: weights are never unpickled and a source's own code is never run.
+folder whose transformer (folder.py) has `config.json` and safetensors: weights are never unpickled and a source's own
+code is never run.
 """
 
 from hashlib import file_digest
@@ -12,6 +13,7 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from training.errors import TrainingError
+from training.modeling.folder import read_folder
 from training.recipe import EncoderTable
 
 PACKAGE = "package:"
@@ -26,18 +28,19 @@ def find_source(table: EncoderTable) -> Path:
     """The folder of `table.source`, with the weights that the recipe names.
 
     Raises:
-        TrainingError: nothing there, no safetensors, or other weights than `sha256` says.
+        TrainingError: nothing there, a module that is not supported, no safetensors, or not the weights of `sha256`.
     """
     folder = _folder(table)
-    if not (folder / CONFIG).is_file():
-        raise TrainingError(f"encoder.source: {folder} has no {CONFIG}; it must hold a Hugging Face model")
-    if not (folder / WEIGHTS).is_file() and not (folder / WEIGHTS_INDEX).is_file():
+    transformer = read_folder(folder).transformer
+    if not (transformer / CONFIG).is_file():
+        raise TrainingError(f"encoder.source: {transformer} has no {CONFIG}; it must hold a Hugging Face model")
+    if not (transformer / WEIGHTS).is_file() and not (transformer / WEIGHTS_INDEX).is_file():
         raise TrainingError(
-            f"encoder.source: {folder} has no {WEIGHTS}; pickled weights are not read: "
+            f"encoder.source: {transformer} has no {WEIGHTS}; pickled weights are not read: "
             "save the model once more with `model.save_pretrained(FOLDER)`"
         )
     if table.sha256 is not None:
-        _check_digest(folder / WEIGHTS, table.sha256)
+        _check_digest(transformer / WEIGHTS, table.sha256)
     return folder
 
 

@@ -7,6 +7,7 @@ import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import onnx
 import pytest
 
 from app.bundle.ir import check_ir
@@ -14,7 +15,7 @@ from app.bundle.tokenizer import load_tokenizer
 from app.bundle.verify import verify
 from tests.contract.bundles import CLASSIFIER, STORE
 from training.data.collate import encode
-from training.export.int8 import Pair, Quantizer, calibration_texts, neutral_texts
+from training.export.int8 import Int8Error, Pair, Quantizer, calibration_texts, neutral_texts
 
 ROOT = Path(__file__).parents[3]
 BUNDLE = verify(STORE / CLASSIFIER / "1")
@@ -32,6 +33,16 @@ def quantizer() -> Quantizer:
 @pytest.fixture(scope="module")
 def pair(quantizer: Quantizer) -> Pair:
     return quantizer.quantize()
+
+
+def test_a_graph_that_openvino_does_not_take_is_refused_in_its_words() -> None:
+    model = onnx.load_model_from_string(GRAPH)
+    model.graph.node[0].op_type, model.graph.node[0].domain = "Unheard", "com.microsoft"
+
+    with pytest.raises(Int8Error, match=r"^OpenVINO does not take the graph: .*com\.microsoft\.Unheard") as refused:
+        Quantizer(model.SerializeToString(), [[2, 5, 3]], 0).quantize()
+
+    assert "\n" not in str(refused.value)
 
 
 def test_texts_that_judge_have_calibrated_nothing() -> None:

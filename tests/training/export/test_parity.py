@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,16 +12,18 @@ import pytest
 import torch
 from onnx import ModelProto, numpy_helper
 
+from app.bundle.batches import most_rows, slices
 from app.bundle.errors import BundleError
 from app.bundle.manifest import EMBEDDING_OUTPUT, ClassifyHead, EmbedHead
 from tests.data.make_tiny import sentences
+from training.data.collate import pad
 from training.data.rows import Row
 from training.errors import GateError
 from training.evaluate import predict
 from training.export.compare import LOGIT_LIMIT, VECTOR_LIMIT
 from training.export.exam import Exam, make_exam
 from training.export.onnx import export_graph, torchscript
-from training.export.parity import Reference, Shipped, check_parity
+from training.export.parity import Reference, Rows, Shipped, check_parity
 from training.modeling import ClassifierHead, Encoder, Model
 
 Head = ClassifyHead | EmbedHead
@@ -214,6 +217,29 @@ def test_right_file_passes_with_its_figures(reference: Reference, shipped: Shipp
     assert parity.logits_max_abs_diff <= LOGIT_LIMIT
     assert max(parity.vector_max_abs_diff, parity.alone_max_abs_diff) <= VECTOR_LIMIT
     assert parity.rows > 4 * (1 + 2 + 7 + 32)
+
+
+def test_long_rows_come_in_batches_that_fit_the_memory(
+    reference: Reference, shipped: Shipped, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As 8,192 tokens do by the limit of the module; the longest always runs."""
+    most = 2 * reference.max_tokens
+    shapes: list[tuple[int, int]] = []
+
+    def watched(rows: Rows, pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:
+        ids_BT, mask_BT = pad(rows, pad_id)
+        shapes.append((ids_BT.shape[0], ids_BT.shape[1]))
+        return ids_BT, mask_BT
+
+    for place in ("training.export.parity", "training.evaluate"):
+        monkeypatch.setattr(f"{place}.slices", partial(slices, most_tokens=most))
+        monkeypatch.setattr(f"{place}.pad", watched)
+    monkeypatch.setattr("training.export.parity.most_rows", partial(most_rows, most_tokens=most))
+
+    check_parity(reference, shipped)
+
+    assert max(batch * length for batch, length in shapes) <= most
+    assert {(1, reference.max_tokens), (2, reference.max_tokens), (32, 3)} <= set(shapes)
 
 
 def test_label_order_changed_is_refused(reference: Reference, shipped: Shipped, heads: list[Head]) -> None:

@@ -96,7 +96,7 @@ def test_cuts_that_were_trained_stand_in_the_head(finished: Finished) -> None:
 
 def test_manifest_has_the_facts_of_the_run(manifest: Manifest, finished: Finished) -> None:
     assert manifest.metrics == finished.metrics
-    assert manifest.trunk.sha256 == weights_digest(finished.loaded.encoder.trunk)
+    assert manifest.trunk.sha256 == weights_digest(finished.loaded.encoder.trunk.state_dict())
     assert manifest.fused_ops["model.fp32.onnx"]["Attention"] == 2
     training: dict[str, Any] = manifest.training
     assert training["recipe"]["head"]["out_of_scope"] == {
@@ -143,9 +143,10 @@ def test_space_follows_weights_pooling_and_tokenizer_and_nothing_else(manifest: 
     others = {
         space(trunk.model_copy(update={"sha256": "0" * 64}), "mean", tokenizer),
         space(trunk, "cls", tokenizer),
+        space(trunk, "mean → Dense(32, 16, Tanh)", tokenizer),
         space(trunk, "mean", tokenizer + b" "),
     }
-    assert len({*others, manifest.space}) == 4
+    assert len({*others, manifest.space}) == 5
 
 
 def test_card_says_what_the_manifest_says(manifest: Manifest, finished: Finished) -> None:

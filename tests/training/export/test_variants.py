@@ -74,6 +74,26 @@ def test_a_pair_that_misses_its_gate_is_left_out_and_the_reason_told(
     assert "- No int8 for CPUs: G11-int8" in open_bundle(folder).read(manifest.file("card")).decode()
 
 
+def test_a_library_that_fails_costs_its_variant_alone(
+    encoder: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenVINO's own words, without the places in its code that stand before them."""
+
+    def quantize(*_: object, **__: object) -> None:
+        raise RuntimeError(
+            "Exception from src/inference/src/cpp/core.cpp:97:\nCheck 'unknown.empty()' failed at src/onnx.cpp:7:\n"
+            "No conversion rule for com.microsoft.Unheard\nand more"
+        )
+
+    monkeypatch.setattr("nncf.quantize", quantize)
+
+    _folder, manifest = published(encoder, tmp_path)
+
+    reason = "OpenVINO does not take the graph: No conversion rule for com.microsoft.Unheard"
+    assert manifest.training["refused"] == {INT8.name: reason}
+    assert list(manifest.parity) == ["model.fp32.onnx"]
+
+
 def test_a_recipe_can_do_without(encoder: Finished, tmp_path: Path) -> None:
     table = encoder.recipe.export.model_copy(update={"int8": False})
     recipe = encoder.recipe.model_copy(update={"export": table})

@@ -5,10 +5,13 @@
 
 from dataclasses import dataclass
 
+from google.protobuf.message import EncodeError
+
 from app.bundle.packed import read_packed
 from training.export.packed.families import read_weights
 from training.export.packed.gate import PackedParity, check_graph
 from training.export.packed.graph import PackedPrecision, build_graph
+from training.export.packed.weights import PackedError
 from training.export.parity import Reference
 from training.modeling.model import Model
 
@@ -28,7 +31,11 @@ def build_packed(model: Model, *, max_tokens: int, pad_id: int, precision: Packe
         PackedError: the model has none.
     """
     weights = read_weights(model, max_tokens=max_tokens, pad_id=pad_id)
-    data: bytes = build_graph(weights, precision).SerializeToString(deterministic=True)
+    graph = build_graph(weights, precision)
+    try:
+        data: bytes = graph.SerializeToString(deterministic=True)
+    except (EncodeError, ValueError) as error:  # protobuf's word for a message of over 2 GB
+        raise PackedError(f"the packed graph in {precision} is over 2 GB, the most that one ONNX file holds") from error
     return data
 
 

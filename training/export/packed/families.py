@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from app.bundle.manifest import pooling_name
 from training.export.packed.weights import EncoderWeights, Floats, Gelu, Layer, Linear, Norm, PackedError
 from training.modeling.model import Model
 
@@ -93,8 +94,10 @@ def read_weights(model: Model, *, max_tokens: int, pad_id: int) -> EncoderWeight
     family = FAMILIES.get(type(trunk).__name__)
     if family is None:
         raise PackedError(f"{type(trunk).__name__} has no packed graph; {', '.join(FAMILIES)} have one")
-    if model.encoder.pooling == "max":
-        raise PackedError("max pooling has no packed graph; mean and cls have one")
+    if (pooling := model.encoder.pooling) not in ("mean", "cls"):
+        raise PackedError(f"{pooling_name(pooling)} pooling has no packed graph; mean and cls have one")
+    if after := [str(module) for module in model.encoder.after_pooling]:
+        raise PackedError(f"{' → '.join(after)} behind the pooling has no packed graph")
     config = trunk.config
     gelu = str(getattr(config, "activation" if family.names is DISTILBERT else "hidden_act", None))
     if gelu not in GELUS:

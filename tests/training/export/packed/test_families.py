@@ -2,14 +2,17 @@
 
 import pytest
 import torch
+from google.protobuf.message import EncodeError
 from torch import nn
 from transformers import ElectraConfig, ElectraModel
 
-from tests.training.export.packed.conftest import MAX_TOKENS, SIZES, make_reference
+from app.bundle.manifest import Pooling
+from tests.training.export.packed.conftest import HIDDEN, MAX_TOKENS, SIZES, make_reference
 from training.export.packed.export import build_packed
 from training.export.packed.weights import PackedError
 from training.export.parity import Reference
 from training.modeling import Model
+from training.modeling.after_pooling import Dense
 from training.modeling.encoder import Encoder
 
 
@@ -26,8 +29,29 @@ def test_unknown_architecture_is_refused_by_name() -> None:
     assert refusal(reference).startswith("ElectraModel has no packed graph; BertModel, RobertaModel")
 
 
-def test_max_pooling_is_refused() -> None:
-    assert "max pooling has no packed graph" in refusal(make_reference(pooling="max"))
+@pytest.mark.parametrize(
+    ("pooling", "name"), [("max", "max"), ("lasttoken", "lasttoken"), (["cls", "mean"], "cls+mean")]
+)
+def test_other_poolings_are_refused(pooling: Pooling, name: str) -> None:
+    assert refusal(make_reference(pooling=pooling, heads=False)).startswith(f"{name} pooling has no packed graph")
+
+
+def test_what_follows_the_pooling_is_refused() -> None:
+    trunk = make_reference().model.encoder.trunk
+    dense = Dense(HIDDEN, 16, bias=True, activation="Tanh", residual=False)
+    model = Model(Encoder(trunk, "mean", [dense]), {})
+
+    assert refusal(Reference(model, make_reference().tokenizer, MAX_TOKENS, 0)).startswith("Dense(32, 16, Tanh) behind")
+
+
+def test_a_graph_of_over_2_gb_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Huge:
+        def SerializeToString(self, *, deterministic: bool) -> bytes:  # protobuf's name
+            raise EncodeError(f"Failed to serialize proto, {deterministic}")
+
+    monkeypatch.setattr("training.export.packed.export.build_graph", lambda *_: Huge())
+
+    assert refusal(make_reference()) == "the packed graph in fp16 is over 2 GB, the most that one ONNX file holds"
 
 
 def test_unknown_activation_is_refused() -> None:
