@@ -8,7 +8,8 @@ python -m training evaluate RECIPE                                    the curren
 python -m training validate RECIPE|DATA                               read the data, report, train nothing
 
 A recipe is a TOML file, or the name of one in models/recipes. Progress goes to standard error, results to standard
-output. Exit code: 0 done, 1 refused or failed with the reason on standard error, 2 wrong usage, 130 interrupted.
+output. Exit code: 0 done, 1 refused or failed with the reason on standard error, 2 wrong usage, 130 interrupted, 143
+terminated. A run that is told to end while it trains writes a checkpoint first, and `--resume` goes on from it.
 """
 
 import argparse
@@ -33,7 +34,7 @@ ENVIRONMENT = {
 }
 RECIPES = Path("models/recipes")
 ROLES = ("text", "label", "positive", "negative")  # as in a recipe's data.columns
-INTERRUPTED = 130  # 128 + SIGINT, as shells count
+INTERRUPTED, TERMINATED = 130, 143  # 128 + the signal, as shells count
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -44,10 +45,15 @@ def main(argv: list[str] | None = None) -> int:
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
     from app.bundle.errors import BundleError
-    from training.errors import TrainingError
+    from training.errors import StoppedError, TrainingError
+    from training.signals import Terminated, sigterm_as_interrupt
 
     try:
-        _run(arguments)
+        with sigterm_as_interrupt():
+            _run(arguments)
+    except StoppedError as error:
+        print(f"encodery: {error}", file=sys.stderr)
+        return error.exit_code
     except (TrainingError, BundleError) as error:
         print(f"encodery: {error}", file=sys.stderr)
         return 1
@@ -55,6 +61,9 @@ def main(argv: list[str] | None = None) -> int:
         place = f"{error.filename}: " if error.filename else ""
         print(f"encodery: {place}{error.strerror or error}", file=sys.stderr)
         return 1
+    except Terminated:
+        print("encodery: terminated", file=sys.stderr)
+        return TERMINATED
     except KeyboardInterrupt:
         print("encodery: interrupted", file=sys.stderr)
         return INTERRUPTED

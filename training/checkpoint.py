@@ -25,6 +25,8 @@ from app.bundle.store import fsync_dir
 from training.errors import NotFiniteError, TrainingError
 
 KEEP = 2
+REPLACED = ".replaced"
+NAME = re.compile(rf"step-(?P<step>\d{{8,}})(?P<replaced>{re.escape(REPLACED)})?")
 STATE_FILE = "state.json"
 Tensors = Mapping[str, torch.Tensor]
 
@@ -64,14 +66,19 @@ def run_lock(folder: Path) -> Iterator[None]:
     """Be the only run in `folder`. The lock dies with its process, so a killed run leaves none behind.
 
     Raises:
-        TrainingError: another process trains there.
+        TrainingError: another process trains there; its id is named.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
+    with (folder / ".lock").open("a+") as file:  # not "w": that would wipe out the id of the one who holds it
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise TrainingError(f"another process trains in {folder}; wait for it or stop it") from error
+            file.seek(0)
+            holder = f"process {pid}" if (pid := file.read().strip()) else "another process"
+            raise TrainingError(f"{holder} trains in {folder}; wait for it or stop it") from error
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
         yield
 
 
@@ -92,8 +99,8 @@ def save(folder: Path, checkpoint: Checkpoint) -> Path:
             shutil.rmtree(leftover)
         partial.mkdir(parents=True)
         _write(partial, checkpoint)
-        if final.exists():  # a run that was resumed from an earlier step comes by again
-            shutil.rmtree(final)
+        if final.exists():  # a run that was stopped between the last step of an epoch and its dev rows
+            _step_aside(final)
         partial.rename(final)
         fsync_dir(folder)
     except (OSError, SafetensorError) as error:
@@ -104,7 +111,8 @@ def save(folder: Path, checkpoint: Checkpoint) -> Path:
 
 def list_checkpoints(folder: Path) -> list[Path]:
     """The checkpoints in `folder`, newest first."""
-    return sorted((path for path in folder.glob("step-*") if re.fullmatch(r"step-\d{8,}", path.name)), reverse=True)
+    found = {path: match for path in folder.glob("step-*") if (match := NAME.fullmatch(path.name))}
+    return sorted(found, key=lambda path: (int(found[path]["step"]), found[path]["replaced"] is None), reverse=True)
 
 
 def clear(folder: Path) -> int:
@@ -146,6 +154,14 @@ def load(path: Path) -> Checkpoint:
         )
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise DamagedCheckpointError(f"{path} cannot be read: {error}") from error
+
+
+def _step_aside(path: Path) -> None:
+    """Make way for a newer checkpoint of the same step; the old one counts until that one is there."""
+    aside = path.with_name(path.name + REPLACED)
+    if aside.exists():
+        shutil.rmtree(aside)
+    path.rename(aside)
 
 
 def _write(folder: Path, checkpoint: Checkpoint) -> None:

@@ -2,7 +2,8 @@
 
 One function, read from top to bottom. Its promises: the same seed gives the same weights (CPU, same versions and
 threads); a run that was killed and resumed ends in the same bits as one that was not; a loss or gradient that is not
-finite stops it in the same step and names the rows; the weights it leaves are those of the best epoch on dev.
+finite stops it in the same step and names the rows; a signal to end waits for the step and leaves a checkpoint; the
+weights it leaves are those of the best epoch on dev.
 
 All state is in the checkpoint: the order of batches is a pure function of (seed, epoch), the rate one of the step.
 """
@@ -11,13 +12,14 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
 
-from training.checkpoint import Place, run_lock, save
+from training.checkpoint import Place, list_checkpoints, run_lock, save
 from training.data.collate import epoch_batches
-from training.errors import NotFiniteError, TrainingError
+from training.errors import NotFiniteError, StoppedError, TrainingError
 from training.modeling.model import Model
 from training.objectives import Objective
 from training.optim import lr_factor, make_optimizer, set_lr
@@ -25,6 +27,7 @@ from training.progress import Progress
 from training.recipe import Recipe
 from training.resume import find_checkpoint, restore, snapshot, start_afresh
 from training.rng import seed_all
+from training.signals import SHELL_BASE, Stop, noted
 
 NAMED_ROWS = 40  # of a batch that went wrong: more than the usual batch
 
@@ -60,7 +63,9 @@ def train(
 
     Raises:
         NotFiniteError: a loss or gradient is NaN or infinite.
-        TrainingError: the checkpoints belong to another run or are all damaged, or the disk refuses.
+        StoppedError: SIGTERM or SIGINT came; a checkpoint is written.
+        TrainingError: the checkpoints belong to another run or are all damaged, the disk refuses, or another process
+            trains in `folder`.
     """
     budget, lengths = recipe.budget, objective.lengths
     steps_per_epoch = math.ceil(len(lengths) / budget.batch_size)
@@ -68,7 +73,12 @@ def train(
     optimizer = make_optimizer(model, recipe.optim)
     place = Place()
     best: dict[str, torch.Tensor] = {}
-    with run_lock(folder):
+
+    def keep() -> Path:
+        """Save all as it is now."""
+        return save(folder, snapshot(place, fingerprint, model, optimizer, best))
+
+    with run_lock(folder), noted() as stop:
         seed_all(recipe.seed)
         if resume:
             place, best = restore(find_checkpoint(folder, fingerprint, progress), model, optimizer)
@@ -90,19 +100,27 @@ def train(
                         epoch_loss=place.epoch_loss + loss * len(indices),
                         epoch_rows=place.epoch_rows + len(indices),
                     )
+                    if stop.came():
+                        raise _stopped(stop, keep())
                     if place.step % budget.checkpoint_steps == 0 and place.batch < steps_per_epoch:
-                        save(folder, snapshot(place, fingerprint, model, optimizer, best))
+                        keep()
                     rows_done += len(indices)
                     mean_loss = place.epoch_loss / place.epoch_rows
                     rate = rows_done / max(clock() - start_s, 1e-9)
                     bar.advance(note=f"loss {mean_loss:.4f}  {rate:.0f} rows/s")
             with progress.step(f"{title}, dev rows"):
-                scores = objective.score(model)
+                scores = stop.unless_stopped(partial(objective.score, model))
+            if stop.came() or scores is None:
+                raise _stopped(stop, keep())
             place, is_best = _end_epoch(place, scores, objective.metric)
             if is_best:
                 best = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-            save(folder, snapshot(place, fingerprint, model, optimizer, best))
+            keep()
             progress.say(_epoch_line(title, place, is_best))
+            if stop.came():
+                break
+        if stop.came():
+            raise _stopped(stop, list_checkpoints(folder)[0])
     if place.best_epoch is None or place.best_metric is None:
         raise TrainingError("no epoch ended, so there are no weights to keep")
     model.load_state_dict(best)
@@ -140,6 +158,13 @@ def _not_finite(what: str, value: float, objective: Objective, indices: Sequence
         f"epoch {place.epoch + 1}, step {place.step + 1}: the {what} is {value}; nothing of this step is kept. "
         f"Rows of the batch: {', '.join(wheres[:NAMED_ROWS])}{hidden}. Look at these rows, or lower optim.lr"
     )
+
+
+def _stopped(stop: Stop, path: Path) -> StoppedError:
+    number = stop.signal
+    assert number is not None  # nothing else stops a run
+    way_on = "the same command with --resume goes on from there"
+    return StoppedError(f"stopped by {number.name}; the checkpoint is {path}: {way_on}", SHELL_BASE + number)
 
 
 def _end_epoch(place: Place, scores: Mapping[str, float], metric: str) -> tuple[Place, bool]:

@@ -1,5 +1,6 @@
 """A checkpoint is whole or not there, and a damaged one is known."""
 
+import os
 import random
 from collections.abc import Callable
 from dataclasses import replace
@@ -108,11 +109,44 @@ def test_a_disk_that_refuses_is_one_clear_error(tmp_path: Path) -> None:
 
 
 def test_a_second_run_in_one_folder_is_refused_and_the_lock_ends_with_the_first(tmp_path: Path) -> None:
-    with run_lock(tmp_path), pytest.raises(TrainingError, match="another process"), run_lock(tmp_path):
-        raise AssertionError("both hold the lock")
+    refusal = f"process {os.getpid()} trains in {tmp_path}"
+    for _ in range(2):
+        with run_lock(tmp_path), pytest.raises(TrainingError, match=refusal), run_lock(tmp_path):
+            raise AssertionError("both hold the lock")
 
     with run_lock(tmp_path):
         assert clear(tmp_path) == 0
+
+
+def test_a_checkpoint_of_the_same_step_counts_until_the_newer_one_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run stopped between the last step of an epoch and its dev rows comes by the same step again."""
+    save(tmp_path, a_checkpoint())
+    newer = replace(a_checkpoint(), fingerprint={"recipe seed": "newer"})
+
+    monkeypatch.setattr(Path, "rename", killed_at_the_second(Path.rename))
+    with pytest.raises(KeyboardInterrupt):
+        save(tmp_path, newer)
+    monkeypatch.undo()
+
+    (left,) = list_checkpoints(tmp_path)
+    assert load(left).fingerprint == {"recipe seed": "7"}
+    save(tmp_path, newer)
+    assert [load(path).fingerprint["recipe seed"] for path in list_checkpoints(tmp_path)] == ["newer", "7"]
+
+
+def killed_at_the_second(rename: Callable[[Path, Path], Path]) -> Callable[[Path, Path], Path]:
+    """`rename`, but the second time the process ends instead."""
+    calls = []
+
+    def once(source: Path, target: Path) -> Path:
+        calls.append(source)
+        if len(calls) > 1:
+            raise KeyboardInterrupt
+        return rename(source, target)
+
+    return once
 
 
 def test_generators_go_on_from_where_they_stood() -> None:
