@@ -62,3 +62,7 @@ class StoppedError(TrainingError):
     def __init__(self, message: str, exit_code: int) -> None:
         self.exit_code = exit_code
         super().__init__(message)
+
+
+class DivergedError(TrainingError):
+    """The loss went up and stays there; the message gives the limit and the rows of the last batch."""

@@ -49,7 +49,8 @@ def predict_ids(
     with torch.inference_mode():
         for first in range(0, len(order), batch_size):
             batch = [rows[index] for index in order[first : first + batch_size]]
-            parts.append(model(*pad(batch, pad_id)))
+            answers = model(*pad(batch, pad_id, device=model.device))
+            parts.append({name: answer.cpu() for name, answer in answers.items()})
             if bar is not None:
                 bar.advance(len(batch))
     model.train(was_training)

@@ -19,6 +19,7 @@ from training.calibrate import fit_temperature
 from training.data.rows import Row, Splits
 from training.errors import TrainingError
 from training.evaluate import predict
+from training.hardware import pick_device
 from training.loop import Trained, train
 from training.metrics import (
     accuracy,
@@ -29,6 +30,7 @@ from training.metrics import (
     reliability,
 )
 from training.modeling import ClassifierHead, LoadedEncoder, Model, load_encoder, logits_name
+from training.modeling.depth import freeze
 from training.objectives import make_objective, make_pairs, retrieval_scores, targets
 from training.progress import Progress
 from training.recipe import ClassifyTask, Recipe
@@ -71,7 +73,7 @@ def fine_tune(
         torch.set_num_threads(recipe.threads)
     with progress.step("loading the encoder"):
         loaded = load_encoder(recipe.encoder)
-    model = build_model(loaded, recipe, splits.labels)
+    model = build_model(loaded, recipe, splits.labels).to(pick_device(recipe.hardware))
     objective = make_objective(recipe, recipe.loss, splits, loaded)
     targets(probes, splits.labels)  # a wrong label in them is found now, not after the training
     baselines = _baselines(recipe, model, loaded, splits, progress) if recipe.baselines else {}
@@ -80,14 +82,19 @@ def fine_tune(
     figures = {**_run_figures(trained, splits), "baselines": baselines}
     with progress.step("judging on test rows"):
         if isinstance(recipe.head, ClassifyTask):
-            return _judge_classifier(recipe.head, model, loaded, splits, probes, figures)
-        return _judge_embedder(model, loaded, splits, figures)
+            tuned = _judge_classifier(recipe.head, model, loaded, splits, probes, figures)
+        else:
+            tuned = _judge_embedder(model, loaded, splits, figures)
+    model.cpu()  # where the export and its gate run
+    return tuned
 
 
 def build_model(loaded: LoadedEncoder, recipe: Recipe, labels: Sequence[str]) -> Model:
-    """The encoder with the recipe's head, whose fresh weights depend on the recipe's seed alone."""
+    """The encoder, with what the recipe freezes frozen, and its head, whose fresh weights depend on the seed alone."""
     seed_all(recipe.seed)
     head = recipe.head
+    if recipe.encoder.freeze is not None:
+        freeze(loaded.encoder, recipe.encoder.freeze)
     if head.task == "embed":
         return Model(loaded.encoder, {})
     return Model(loaded.encoder, {head.name: ClassifierHead(loaded.encoder.hidden, len(labels), head.dropout)})

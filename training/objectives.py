@@ -73,8 +73,9 @@ class Classification:
 
     def loss(self, model: Model, indices: Sequence[int]) -> torch.Tensor:
         """Cross-entropy of the batch."""
-        logits_BC = model(*pad([self.ids[index] for index in indices], self.pad_id))[self.output]
-        targets_B = torch.tensor([self.targets[index] for index in indices])
+        ids_BT, mask_BT = pad([self.ids[index] for index in indices], self.pad_id, device=model.device)
+        logits_BC = model(ids_BT, mask_BT)[self.output]
+        targets_B = torch.tensor([self.targets[index] for index in indices], device=model.device)
         return cross_entropy(logits_BC, targets_B, label_smoothing=self.label_smoothing)
 
     def score(self, model: Model) -> Mapping[str, float]:
@@ -117,13 +118,15 @@ class Retrieval:
         pairs = self.train
         candidates = [pairs.positive_ids[index] for index in indices]
         candidates += [pairs.negative_ids[index] for index in indices if index in pairs.negative_ids]
-        queries_BD = model.encoder(*pad([pairs.ids[index] for index in indices], self.pad_id))
-        candidates_KD = model.encoder(*pad(candidates, self.pad_id))
+        texts = [pairs.ids[index] for index in indices]
+        queries_BD = model.encoder(*pad(texts, self.pad_id, device=model.device))
+        candidates_KD = model.encoder(*pad(candidates, self.pad_id, device=model.device))
         also_right_BK = torch.zeros(len(indices), len(candidates), dtype=torch.bool)
         for row, one in enumerate(indices):
             for column, other in enumerate(indices):
                 same = pairs.texts[one] == pairs.texts[other] or pairs.positives[one] == pairs.positives[other]
                 also_right_BK[row, column] = same
+        also_right_BK = also_right_BK.to(model.device)
         return in_batch_negatives(queries_BD, candidates_KD, scale=self.scale, also_right_BK=also_right_BK)
 
     def score(self, model: Model) -> Mapping[str, float]:

@@ -6,9 +6,13 @@ the nearest known one. A recipe without `[data]` imports its encoder as it is. P
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from app.bundle.manifest import Name, Pooling, Sha256
+from training.recipe_conflicts import conflicts
+
+Freeze = Literal["all", "embeddings"] | int
+Schedule = Literal["linear", "cosine", "constant", "wsd"]
 
 
 class Table(BaseModel):
@@ -84,6 +88,17 @@ class EncoderTable(Table):
     revision: str | None = None  # hub ids only
     pooling: Pooling | None = None  # None: what the source's 1_Pooling/config.json says, else mean
     max_tokens: int | None = Field(default=None, ge=3)  # None: what the source says
+    freeze: Freeze | None = None  # what does not train; a number: the embeddings and the lowest so many layers
+    checkpointing: bool = False  # keep less for the way back and compute it again: less memory, a third more time
+
+    @field_validator("freeze", mode="before")
+    @classmethod
+    def _is_a_part(cls, value: object) -> object:
+        if value in (None, "all", "embeddings") or (
+            isinstance(value, int) and not isinstance(value, bool) and value >= 1
+        ):
+            return value
+        raise ValueError('should be "all", "embeddings" or a number of layers from 1 on')
 
 
 class EmbedTask(Table):
@@ -115,20 +130,25 @@ class LossTable(Table):
 
 
 class OptimTable(Table):
-    """AdamW with linear warm-up and decay."""
+    """How weights move. The rate climbs over `warmup_share` of all steps, then goes as `schedule` says."""
 
+    name: Literal["adamw", "sgd", "adafactor", "lion", "muon"] = "adamw"  # muon: the encoder's matrices, adamw the rest
+    schedule: Schedule = "linear"
     lr: float = Field(default=1e-4, gt=0)
     head_lr_scale: float = Field(default=20.0, gt=0)  # a fresh head learns faster than a pretrained encoder
     weight_decay: float = Field(default=0.01, ge=0)
     warmup_share: float = Field(default=0.1, ge=0, lt=1)
     clip_norm: float = Field(default=1.0, gt=0)
+    layer_decay: float = Field(default=1.0, gt=0, le=1)  # each layer learns this much as fast as the one above it
+    ema: float | None = Field(default=None, gt=0, lt=1)  # keep the moving average of the weights, such as 0.999
 
 
 class BudgetTable(Table):
     """How long a run may go on. The epoch with the best dev metric is kept."""
 
     epochs: int = Field(default=3, ge=1)
-    batch_size: int = Field(default=32, ge=1)
+    batch_size: int = Field(default=32, ge=1)  # rows of one step of the optimiser
+    accumulate: int = Field(default=1, ge=1)  # take each batch in so many parts: less memory, the same result
     patience: int | None = Field(default=None, ge=1)  # stop after this many epochs without a better dev metric
     checkpoint_steps: int = Field(default=200, ge=1)
 
@@ -138,6 +158,14 @@ class ExportTable(Table):
 
     int8: bool = True  # an OpenVINO pair for CPUs: two to three times the speed
     packed: bool = True  # a half-precision graph without padding for CUDA
+
+
+class HardwareTable(Table):
+    """Where a run computes, and in which numbers. Bundles are float32 graphs whatever is said here."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: CUDA where there is a GPU
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"  # of the encoder's way forward and back; weights are float32
+    compile: bool = False  # torch.compile the encoder: minutes at the start, faster steps after
 
 
 class Recipe(Table):
@@ -153,6 +181,7 @@ class Recipe(Table):
     loss: LossTable | None = None
     optim: OptimTable = OptimTable()
     budget: BudgetTable = BudgetTable()
+    hardware: HardwareTable = HardwareTable()
     export: ExportTable = ExportTable()
     baselines: bool = False  # also report tf-idf + linear and frozen encoder + logistic regression on the same rows
     probes: str | None = None  # a JSONL of {"text", "label"} beside the recipe: sentences no template yields
@@ -166,4 +195,6 @@ class Recipe(Table):
         wanted = {"embed": "in_batch_negatives", "classify": "cross_entropy"}[self.head.task]
         if self.loss is not None and self.loss.name != wanted:
             raise ValueError(f"a head for {self.head.task} trains with loss {wanted!r}, not {self.loss.name!r}")
+        if found := list(conflicts(self)):
+            raise ValueError("; ".join(found))
         return self
