@@ -3,6 +3,7 @@
 python -m training train RECIPE [--set table.key=value]… [--resume]   data → bundle
 python -m training import FOLDER|ID|package:NAME [--name N]           a pretrained encoder → bundle
 python -m training build FOLDER                                       a bundle for each recipe that has none yet
+python -m training find-lr RECIPE [--set table.key=value]…            a learning rate to begin with, and its picture
 python -m training export RECIPE                                      the best weights of a finished run → bundle
 python -m training evaluate RECIPE                                    the current bundle on its recipe's test rows
 python -m training validate RECIPE|DATA                               read the data, report, train nothing
@@ -82,6 +83,13 @@ def _run(arguments: argparse.Namespace) -> None:
             build(arguments.folder, models=arguments.models, progress=progress)
         case "validate":
             _validate(arguments, progress)
+        case "find-lr":
+            from training.find_lr import find_lr
+
+            path, models = _recipe_path(arguments.recipe), arguments.models
+            found, picture = find_lr(path, models=models, progress=progress, overrides=arguments.set)
+            progress.say(f"the picture is {picture}")
+            print(found)
         case "evaluate":
             from training.judge import evaluate
 
@@ -152,6 +160,7 @@ def _parser() -> argparse.ArgumentParser:
 
     train = commands.add_parser("train", parents=[common, changed], help="make a bundle from a recipe")
     train.add_argument("--resume", action="store_true", help="go on from the newest checkpoint")
+    commands.add_parser("find-lr", parents=[common, changed], help="find a learning rate; keeps nothing but a picture")
     commands.add_parser("export", parents=[common, changed], help="make a bundle from a finished run")
     importing = commands.add_parser("import", parents=[common], help="make a bundle from a pretrained encoder as it is")
     importing.add_argument("source", help="a folder, a hub id, or package:NAME")
