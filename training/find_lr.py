@@ -7,6 +7,7 @@ checkpoints are not touched. N points.
 """
 
 import io
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,8 +34,8 @@ from training.step import move_once
 
 LOWEST, HIGHEST = 1e-7, 1.0
 STEPS = 100
-SMOOTHING = 0.9  # of the moving average of the losses: some ten steps
-BLOWN_UP = 3.0  # times the lowest smoothed loss: higher rates tell nothing more
+AROUND = 5  # steps on either side that a smoothed loss is the mean of; looking back alone would shift the fall fourfold
+BLOWN_UP = 3.0  # times the lowest mean of AROUND steps: higher rates tell nothing more
 LEAST_POINTS = 20
 PICTURE = "find-lr.png"
 
@@ -84,7 +85,12 @@ def range_test(recipe: Recipe, splits: Splits, progress: Progress) -> RangeTest:
     seed_all(recipe.seed)
     with made_ready(model, recipe, model.device):
         rates, losses = _follow(model, objective, recipe, progress)
-    return judge(rates, losses)
+    return judge(rates, smooth(losses))
+
+
+def smooth(losses: list[float]) -> list[float]:
+    """The mean of each loss and its neighbours."""
+    return [float(np.mean(losses[max(0, place - AROUND) : place + AROUND + 1])) for place in range(len(losses))]
 
 
 def judge(rates: list[float], losses: list[float]) -> RangeTest:
@@ -117,12 +123,12 @@ def draw(found: RangeTest) -> bytes:
 
 
 def _follow(model: Model, objective: Objective, recipe: Recipe, progress: Progress) -> tuple[list[float], list[float]]:
-    """The rates and the smoothed losses of the steps, up to where the loss has blown up."""
+    """The rates and the losses of the steps, up to where the loss has blown up."""
     batches = Batches(objective.lengths, recipe.budget.batch_size, seed=recipe.seed)
     stepper = make_stepper(model, recipe.optim, make_scaler(recipe.hardware, model.device))
     rates: list[float] = []
     losses: list[float] = []
-    mean = 0.0
+    best = math.inf
     train_mode(model)
     with progress.bar("growing rates", STEPS) as bar:
         for step in range(STEPS):
@@ -136,11 +142,11 @@ def _follow(model: Model, objective: Objective, recipe: Recipe, progress: Progre
                 if step < LEAST_POINTS:  # no matter of the rate: it is tiny here
                     raise
                 break
-            mean = SMOOTHING * mean + (1 - SMOOTHING) * loss
-            smoothed = mean / (1 - SMOOTHING ** (step + 1))
             rates.append(rate)
-            losses.append(smoothed)
-            bar.advance(note=f"lr {rate:.1e}  loss {smoothed:.4f}")
-            if step >= LEAST_POINTS and smoothed > BLOWN_UP * min(losses):
+            losses.append(loss)
+            mean = float(np.mean(losses[-AROUND:]))
+            best = min(best, mean)
+            bar.advance(note=f"lr {rate:.1e}  loss {mean:.4f}")
+            if step >= LEAST_POINTS and mean > BLOWN_UP * best:
                 break
     return rates, losses

@@ -11,7 +11,7 @@ from tests.training.tiny import MakeRecipe
 from training.__main__ import main
 from training.data.rows import Splits
 from training.errors import NotFiniteError, TrainingError
-from training.find_lr import HIGHEST, LOWEST, STEPS, draw, judge, range_test
+from training.find_lr import HIGHEST, LOWEST, STEPS, draw, judge, range_test, smooth
 
 RATES = [LOWEST * (HIGHEST / LOWEST) ** (step / (STEPS - 1)) for step in range(STEPS)]
 
@@ -36,6 +36,15 @@ def test_the_rate_of_the_steepest_fall_is_suggested(fall_at: float) -> None:
     assert str(found).startswith(f"optim.lr = {found.suggested:.1e}: ")
     assert draw(found).startswith(b"\x89PNG")
     assert draw(found) == draw(found)
+
+
+def test_smoothing_moves_nothing_to_higher_rates() -> None:
+    clean = losses(1e-3, 0.1)
+    noisy = [loss + (0.5 if step % 2 else -0.5) for step, loss in enumerate(clean)]
+
+    found = judge(RATES, smooth(noisy))
+
+    assert found.suggested == pytest.approx(1e-3, rel=0.5)
 
 
 def test_a_loss_that_only_rises_suggests_nothing() -> None:

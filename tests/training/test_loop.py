@@ -414,6 +414,7 @@ def test_a_frozen_encoder_stays_as_it_is_and_its_head_learns(
 
 
 @pytest.mark.long
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # torch's compiler imports what torch itself deprecates
 def test_a_compiled_encoder_learns_the_same_and_resumes_to_the_bit(
     make_recipe: MakeRecipe, intents: Splits, tmp_path: Path
 ) -> None:
