@@ -3,13 +3,15 @@
 python -m training train RECIPE [--set table.key=value]… [--resume]   data → bundle
 python -m training import FOLDER|ID|package:NAME [--name N]           a pretrained encoder → bundle
 python -m training build FOLDER                                       a bundle for each recipe that has none yet
+python -m training find-lr RECIPE [--set table.key=value]…            a learning rate to begin with, and its picture
 python -m training export RECIPE                                      the best weights of a finished run → bundle
 python -m training evaluate RECIPE                                    the current bundle on its recipe's test rows
 python -m training compare RECIPE A B                                 is bundle B better than A on those rows?
 python -m training validate RECIPE|DATA [--report FOLDER]             check the data, report, train nothing
 
 A recipe is a TOML file, or the name of one in models/recipes. Progress goes to standard error, results to standard
-output. Exit code: 0 done, 1 refused or failed with the reason on standard error, 2 wrong usage, 130 interrupted.
+output. Exit code: 0 done, 1 refused or failed with the reason on standard error, 2 wrong usage, 130 interrupted, 143
+terminated. A run that is told to end while it trains writes a checkpoint first, and `--resume` goes on from it.
 """
 
 import argparse
@@ -34,7 +36,7 @@ ENVIRONMENT = {
 }
 RECIPES = Path("models/recipes")
 ROLES = ("text", "label", "positive", "negative")  # as in a recipe's data.columns
-INTERRUPTED = 130  # 128 + SIGINT, as shells count
+INTERRUPTED, TERMINATED = 130, 143  # 128 + the signal, as shells count
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -45,10 +47,15 @@ def main(argv: list[str] | None = None) -> int:
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
     from app.bundle.errors import BundleError
-    from training.errors import TrainingError
+    from training.errors import StoppedError, TrainingError
+    from training.signals import Terminated, sigterm_as_interrupt
 
     try:
-        _run(arguments)
+        with sigterm_as_interrupt():
+            _run(arguments)
+    except StoppedError as error:
+        print(f"encodery: {error}", file=sys.stderr)
+        return error.exit_code
     except (TrainingError, BundleError) as error:
         print(f"encodery: {error}", file=sys.stderr)
         return 1
@@ -56,6 +63,9 @@ def main(argv: list[str] | None = None) -> int:
         place = f"{error.filename}: " if error.filename else ""
         print(f"encodery: {place}{error.strerror or error}", file=sys.stderr)
         return 1
+    except Terminated:
+        print("encodery: terminated", file=sys.stderr)
+        return TERMINATED
     except KeyboardInterrupt:
         print("encodery: interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -74,6 +84,13 @@ def _run(arguments: argparse.Namespace) -> None:
             build(arguments.folder, models=arguments.models, progress=progress)
         case "validate":
             _validate(arguments, progress)
+        case "find-lr":
+            from training.find_lr import find_lr
+
+            path, models = _recipe_path(arguments.recipe), arguments.models
+            found, picture = find_lr(path, models=models, progress=progress, overrides=arguments.set)
+            progress.say(f"the picture is {picture}")
+            print(found)
         case "evaluate":
             from training.judge import evaluate
 
@@ -149,6 +166,7 @@ def _parser() -> argparse.ArgumentParser:
 
     train = commands.add_parser("train", parents=[common, changed], help="make a bundle from a recipe")
     train.add_argument("--resume", action="store_true", help="go on from the newest checkpoint")
+    commands.add_parser("find-lr", parents=[common, changed], help="find a learning rate; keeps nothing but a picture")
     commands.add_parser("export", parents=[common, changed], help="make a bundle from a finished run")
     importing = commands.add_parser("import", parents=[common], help="make a bundle from a pretrained encoder as it is")
     importing.add_argument("source", help="a folder, a hub id, or package:NAME")

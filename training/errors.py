@@ -49,3 +49,20 @@ class GateError(TrainingError):
 
 class NotFiniteError(TrainingError):
     """The loss or a gradient is not a number; the message names the rows of the batch."""
+
+
+class StoppedError(TrainingError):
+    """A signal ended the run between two steps; its checkpoint is written.
+
+    Args:
+        message: where it stands and how it goes on.
+        exit_code: 128 + the signal.
+    """
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        self.exit_code = exit_code
+        super().__init__(message)
+
+
+class DivergedError(TrainingError):
+    """The loss went up and stays there; the message gives the limit and the rows of the last batch."""

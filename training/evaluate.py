@@ -51,7 +51,8 @@ def predict_ids(
         ordered = [rows[index] for index in order]
         for part in slices(ordered, batch_size):
             batch = ordered[part]
-            parts.append(model(*pad(batch, pad_id)))
+            answers = model(*pad(batch, pad_id, device=model.device))
+            parts.append({name: answer.cpu() for name, answer in answers.items()})
             if bar is not None:
                 bar.advance(len(batch))
     model.train(was_training)

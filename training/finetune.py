@@ -23,8 +23,10 @@ from training.data.rows import Row, Splits
 from training.errors import TrainingError
 from training.evaluate import predict
 from training.evaluation.classifier import Classifier, judge_classifier
+from training.hardware import pick_device
 from training.loop import Trained, train
 from training.modeling import ClassifierHead, LoadedEncoder, Model, load_encoder
+from training.modeling.depth import freeze
 from training.objectives import make_objective, make_pairs, retrieval_scores, scores_by_size, targets
 from training.progress import Progress
 from training.recipe import ClassifyTask, Recipe
@@ -69,7 +71,7 @@ def fine_tune(
     with progress.step("loading the encoder"):
         loaded = load_encoder(recipe.encoder)
     view = _check(recipe, splits, loaded, runs, progress)
-    model = build_model(loaded, recipe, splits.labels)
+    model = build_model(loaded, recipe, splits.labels).to(pick_device(recipe.hardware))
     objective = make_objective(recipe, recipe.loss, splits, loaded)
     targets(probes, splits.labels)  # a wrong label in them is found now, not after the training
     baselines = _baselines(recipe, model, loaded, splits, progress) if recipe.baselines else {}
@@ -82,10 +84,12 @@ def fine_tune(
         if isinstance(recipe.head, ClassifyTask):
             judged = judge_classifier(Classifier(recipe.head, model, loaded, splits), probes, figures)
             _write(runs, judged.private)
-            report = judged.report | {METRICS_FILE: metrics_file(judged.metrics), CURVES_FILE: curves}
-            return Tuned(model, loaded, judged.fitted, judged.metrics, report)
-        tuned = _judge_embedder(model, loaded, splits, recipe.head.cuts, figures)
-        return replace(tuned, report=tuned.report | {CURVES_FILE: curves})
+            report = judged.report | {METRICS_FILE: metrics_file(judged.metrics)}
+            tuned = Tuned(model, loaded, judged.fitted, judged.metrics, report)
+        else:
+            tuned = _judge_embedder(model, loaded, splits, recipe.head.cuts, figures)
+    model.cpu()  # where the export and its gate run
+    return replace(tuned, report=tuned.report | {CURVES_FILE: curves})
 
 
 def _check(recipe: Recipe, splits: Splits, loaded: LoadedEncoder, runs: Path, progress: Progress) -> Overview:
@@ -100,9 +104,11 @@ def _check(recipe: Recipe, splits: Splits, loaded: LoadedEncoder, runs: Path, pr
 
 
 def build_model(loaded: LoadedEncoder, recipe: Recipe, labels: Sequence[str]) -> Model:
-    """The encoder with the recipe's head, whose fresh weights depend on the recipe's seed alone."""
+    """The encoder, with what the recipe freezes frozen, and its head, whose fresh weights depend on the seed alone."""
     seed_all(recipe.seed)
     head = recipe.head
+    if recipe.encoder.freeze is not None:
+        freeze(loaded.encoder, recipe.encoder.freeze)
     if head.task == "embed":
         if head.cuts and max(head.cuts) >= loaded.encoder.width:
             raise TrainingError(f"head.cuts: {max(head.cuts)} is no cut of a vector of {loaded.encoder.width} numbers")

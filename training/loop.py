@@ -2,31 +2,36 @@
 
 One function, read from top to bottom. Its promises: the same seed gives the same weights (CPU, same versions and
 threads); a run that was killed and resumed ends in the same bits as one that was not; a loss or gradient that is not
-finite stops it in the same step and names the rows; the weights it leaves are those of the best epoch on dev.
+finite stops it in the same step and names the rows, a loss that diverges does so after 20 steps; a signal to end waits
+for the step and leaves a checkpoint; the weights it leaves are those of the best epoch on dev.
 
-All state is in the checkpoint: the order of batches is a pure function of (seed, epoch), the rate one of the step.
+All state is in the checkpoint: the rows of a step are a pure function of (seed, epoch, step), the rate one of the step.
 """
 
-import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
 
-from training.checkpoint import Place, run_lock, save
-from training.data.collate import epoch_batches
-from training.errors import NotFiniteError, TrainingError
+from training.checkpoint import Place, list_checkpoints, run_lock, save
+from training.data.collate import Batches
+from training.errors import StoppedError, TrainingError
+from training.faults import diverged
+from training.hardware import made_ready, make_scaler
+from training.modeling.depth import train_mode
 from training.modeling.model import Model
 from training.objectives import Objective
-from training.optim import lr_factor, make_optimizer, set_lr
+from training.optim import Average, lr_factor, make_stepper
 from training.progress import Progress
 from training.recipe import Recipe
 from training.resume import find_checkpoint, restore, snapshot, start_afresh
 from training.rng import seed_all
-
-NAMED_ROWS = 40  # of a batch that went wrong: more than the usual batch
+from training.signals import SHELL_BASE, Stop, noted
+from training.step import move_once
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,7 @@ def train(
     progress: Progress,
     clock: Callable[[], float] = time.monotonic,
 ) -> Trained:
-    """Train `model` in place and leave it in evaluation mode with the weights of its best epoch.
+    """Train `model` in place, on its device, and leave it in evaluation mode with the weights of its best epoch.
 
     Args:
         folder: where checkpoints go, and come from when `resume`.
@@ -59,50 +64,70 @@ def train(
         clock: seconds, for rows/s only.
 
     Raises:
-        NotFiniteError: a loss or gradient is NaN or infinite.
-        TrainingError: the checkpoints belong to another run or are all damaged, or the disk refuses.
+        NotFiniteError: a loss or gradient is NaN or infinite. DivergedError: the loss went up and stays there.
+        StoppedError: SIGTERM or SIGINT came; a checkpoint is written.
+        TrainingError: the checkpoints belong to another run or are all damaged, the disk refuses, or another process
+            trains in `folder`.
     """
-    budget, lengths = recipe.budget, objective.lengths
-    steps_per_epoch = math.ceil(len(lengths) / budget.batch_size)
-    steps = budget.epochs * steps_per_epoch
-    optimizer = make_optimizer(model, recipe.optim)
+    budget, optim = recipe.budget, recipe.optim
+    batches = Batches(objective.lengths, budget.batch_size, seed=recipe.seed)
+    steps = budget.epochs * batches.steps
+    stepper = make_stepper(model, optim, make_scaler(recipe.hardware, model.device))
+    average = Average(model, optim.ema) if optim.ema is not None else None
     place = Place()
     best: dict[str, torch.Tensor] = {}
-    with run_lock(folder):
+
+    def keep() -> Path:
+        """Save all as it is now."""
+        return save(folder, snapshot(place, fingerprint, model, stepper, average, best))
+
+    with run_lock(folder), noted() as stop, made_ready(model, recipe, model.device):
         seed_all(recipe.seed)
         if resume:
-            place, best = restore(find_checkpoint(folder, fingerprint, progress), model, optimizer)
+            place, best = restore(find_checkpoint(folder, fingerprint, progress), model, stepper, average)
         else:
             start_afresh(folder, progress)
-        while place.epoch < budget.epochs and not _out_of_patience(place, budget.patience):
-            model.train()
-            batches = epoch_batches(lengths, budget.batch_size, seed=recipe.seed, epoch=place.epoch)
+        while not _is_over(place, recipe):
+            train_mode(model)
             start_s, rows_done = clock(), 0
             title = f"epoch {place.epoch + 1}/{budget.epochs}"
-            with progress.bar(title, steps_per_epoch, done=place.batch) as bar:
-                for indices in batches[place.batch :]:
-                    set_lr(optimizer, lr_factor(place.step, steps=steps, warmup_share=recipe.optim.warmup_share))
-                    loss = _step(model, objective, optimizer, indices, place, clip_norm=recipe.optim.clip_norm)
-                    place = replace(
-                        place,
-                        step=place.step + 1,
-                        batch=place.batch + 1,
-                        epoch_loss=place.epoch_loss + loss * len(indices),
-                        epoch_rows=place.epoch_rows + len(indices),
+            with progress.bar(title, batches.steps, done=place.batch) as bar:
+                while place.batch < batches.steps:
+                    rows = batches.batch(place.epoch, place.batch)
+                    factor = lr_factor(
+                        place.step, steps=steps, warmup_share=optim.warmup_share, schedule=optim.schedule
                     )
-                    if place.step % budget.checkpoint_steps == 0 and place.batch < steps_per_epoch:
-                        save(folder, snapshot(place, fingerprint, model, optimizer, best))
-                    rows_done += len(indices)
-                    mean_loss = place.epoch_loss / place.epoch_rows
+                    stepper.set_lr(factor)
+                    loss = move_once(model, objective, stepper, rows, place, recipe)
+                    if average is not None:
+                        average.update(place.step)
+                    place = _after_step(place, loss, len(rows))
+                    if place.trend.has_diverged:
+                        raise diverged(place, objective, rows)
+                    if stop.came():
+                        raise _stopped(stop, keep())
+                    is_due = place.step % budget.checkpoint_steps == 0 and place.batch < batches.steps
+                    if is_due and not place.trend.high:  # what may be diverging is not worth going back to
+                        keep()
+                    rows_done += len(rows)
                     rate = rows_done / max(clock() - start_s, 1e-9)
-                    bar.advance(note=f"loss {mean_loss:.4f}  {rate:.0f} rows/s")
-            with progress.step(f"{title}, dev rows"):
-                scores = objective.score(model)
+                    mean_loss = place.epoch_loss / place.epoch_rows
+                    bar.advance(note=f"loss {mean_loss:.4f}  lr {optim.lr * factor:.2e}  {rate:.0f} rows/s")
+            with progress.step(f"{title}, dev rows"), average.in_place() if average else nullcontext():
+                scores = stop.unless_stopped(partial(objective.score, model))
+            if stop.came() or scores is None:
+                raise _stopped(stop, keep())
             place, is_best = _end_epoch(place, scores, objective.metric)
             if is_best:
-                best = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-            save(folder, snapshot(place, fingerprint, model, optimizer, best))
+                weights = average.tensors if average else model.state_dict()
+                best = {name: tensor.detach().clone() for name, tensor in weights.items()}
+            if not place.trend.high or stop.came() or _is_over(place, recipe):
+                keep()
             progress.say(_epoch_line(title, place, is_best))
+            if stop.came():
+                break
+        if stop.came():
+            raise _stopped(stop, list_checkpoints(folder)[0])
     if place.best_epoch is None or place.best_metric is None:
         raise TrainingError("no epoch ended, so there are no weights to keep")
     model.load_state_dict(best)
@@ -110,36 +135,22 @@ def train(
     return Trained(place.best_epoch, objective.metric, place.best_metric, place.history, place.step)
 
 
-def _step(
-    model: Model,
-    objective: Objective,
-    optimizer: torch.optim.Optimizer,
-    indices: Sequence[int],
-    place: Place,
-    *,
-    clip_norm: float,
-) -> float:
-    """Move the weights once; returns the loss before."""
-    optimizer.zero_grad(set_to_none=True)
-    loss = objective.loss(model, indices)
-    value = loss.item()
-    if not math.isfinite(value):
-        raise _not_finite("loss", value, objective, indices, place)
-    torch.autograd.backward(loss)
-    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), clip_norm).item()
-    if not math.isfinite(norm):
-        raise _not_finite("norm of the gradient", norm, objective, indices, place)
-    optimizer.step()
-    return value
-
-
-def _not_finite(what: str, value: float, objective: Objective, indices: Sequence[int], place: Place) -> NotFiniteError:
-    wheres = [objective.rows[index].where for index in indices]
-    hidden = f", and {len(wheres) - NAMED_ROWS} more" if len(wheres) > NAMED_ROWS else ""
-    return NotFiniteError(
-        f"epoch {place.epoch + 1}, step {place.step + 1}: the {what} is {value}; nothing of this step is kept. "
-        f"Rows of the batch: {', '.join(wheres[:NAMED_ROWS])}{hidden}. Look at these rows, or lower optim.lr"
+def _after_step(place: Place, loss: float, rows: int) -> Place:
+    return replace(
+        place,
+        step=place.step + 1,
+        batch=place.batch + 1,
+        epoch_loss=place.epoch_loss + loss * rows,
+        epoch_rows=place.epoch_rows + rows,
+        trend=place.trend.after(loss),
     )
+
+
+def _stopped(stop: Stop, path: Path) -> StoppedError:
+    number = stop.signal
+    assert number is not None  # nothing else stops a run
+    way_on = "the same command with --resume goes on from there"
+    return StoppedError(f"stopped by {number.name}; the checkpoint is {path}: {way_on}", SHELL_BASE + number)
 
 
 def _end_epoch(place: Place, scores: Mapping[str, float], metric: str) -> tuple[Place, bool]:
@@ -154,6 +165,7 @@ def _end_epoch(place: Place, scores: Mapping[str, float], metric: str) -> tuple[
         best_epoch=epoch if is_best else place.best_epoch,
         best_metric=scores[metric] if is_best else place.best_metric,
         history=[*place.history, entry],
+        trend=place.trend,
     )
     return ended, is_best
 
@@ -168,6 +180,8 @@ def _epoch_line(title: str, place: Place, is_best: bool) -> str:
     return f"{title}: {figures}{'  (best so far)' if is_best else f'  (best: epoch {place.best_epoch})'}"
 
 
-def _out_of_patience(place: Place, patience: int | None) -> bool:
-    """Whether `patience` epochs have ended since the best one."""
-    return patience is not None and place.best_epoch is not None and place.epoch - place.best_epoch >= patience
+def _is_over(place: Place, recipe: Recipe) -> bool:
+    """Whether all epochs have ended, or `patience` epochs since the best one."""
+    patience = recipe.budget.patience
+    is_tired = patience is not None and place.best_epoch is not None and place.epoch - place.best_epoch >= patience
+    return is_tired or place.epoch >= recipe.budget.epochs

@@ -80,13 +80,13 @@ class Classification:
 
     def loss(self, model: Model, indices: Sequence[int]) -> torch.Tensor:
         """Cross-entropy of the batch, and its share of the supervised contrastive loss."""
-        outputs = model(*pad([self.ids[index] for index in indices], self.pad_id))
-        targets_B = torch.tensor([self.targets[index] for index in indices])
+        outputs = model(*pad([self.ids[index] for index in indices], self.pad_id, device=model.device))
+        targets_B = torch.tensor([self.targets[index] for index in indices], device=model.device)
         table, logits_BC = self.table, outputs[self.output]
         loss = per_row_cross_entropy(
             logits_BC,
             targets_B,
-            weights_C=self.weights_C,
+            weights_C=None if self.weights_C is None else self.weights_C.to(model.device),
             label_smoothing=table.label_smoothing,
             gamma=table.gamma if table.name == "focal" else 0.0,
         ).mean()
@@ -138,13 +138,15 @@ class Retrieval:
         pairs = self.train
         candidates = [pairs.positive_ids[index] for index in indices]
         candidates += [pairs.negative_ids[index] for index in indices if index in pairs.negative_ids]
-        queries_BD = model.encoder(*pad([pairs.ids[index] for index in indices], self.pad_id))
-        candidates_KD = model.encoder(*pad(candidates, self.pad_id))
+        texts = [pairs.ids[index] for index in indices]
+        queries_BD = model.encoder(*pad(texts, self.pad_id, device=model.device))
+        candidates_KD = model.encoder(*pad(candidates, self.pad_id, device=model.device))
         also_right_BK = torch.zeros(len(indices), len(candidates), dtype=torch.bool)
         for row, one in enumerate(indices):
             for column, other in enumerate(indices):
                 same = pairs.texts[one] == pairs.texts[other] or pairs.positives[one] == pairs.positives[other]
                 also_right_BK[row, column] = same
+        also_right_BK = also_right_BK.to(model.device)
         sizes = [*self.cuts, queries_BD.shape[1]]
         parts = [self._compare(queries_BD[:, :size], candidates_KD[:, :size], also_right_BK) for size in sizes]
         return torch.stack(parts).mean()

@@ -6,15 +6,23 @@ the nearest known one. A recipe without `[data]` imports its encoder as it is. P
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from app.bundle.manifest import Name, Pooling, ScopeScore, Sha256
+from training.recipe_conflicts import conflicts
+
+Freeze = Literal["all", "embeddings"] | int
+Schedule = Literal["linear", "cosine", "constant", "wsd"]
 
 
 class Table(BaseModel):
     """Base of every table of a recipe."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    def changed(self) -> set[str]:
+        """The keys whose value is not the default one: those a dumped recipe and its author agree to have set."""
+        return {key for key, field in type(self).model_fields.items() if getattr(self, key) != field.default}
 
 
 class Columns(Table):
@@ -101,6 +109,17 @@ class EncoderTable(Table):
     revision: str | None = None  # hub ids only
     pooling: Pooling | None = None  # None: what the source's 1_Pooling/config.json says, else mean
     max_tokens: int | None = Field(default=None, ge=3)  # None: what the source says
+    freeze: Freeze | None = None  # what does not train; a number: the embeddings and the lowest so many layers
+    checkpointing: bool = False  # keep less for the way back and compute it again: less memory, a third more time
+
+    @field_validator("freeze", mode="before")
+    @classmethod
+    def _is_a_part(cls, value: object) -> object:
+        if value in (None, "all", "embeddings") or (
+            isinstance(value, int) and not isinstance(value, bool) and value >= 1
+        ):
+            return value
+        raise ValueError('should be "all", "embeddings" or a number of layers from 1 on')
 
 
 class EmbedTask(Table):
@@ -133,7 +152,7 @@ class ScopeTable(Table):
             raise ValueError("`score`, or the `label` of rows to choose one by, is missing")
         if self.score is None and self.threshold is not None:
             raise ValueError("`threshold` is a number of one `score`; name it, or leave `threshold` out")
-        if self.threshold is not None and "false_alarms" in self.model_fields_set:
+        if self.threshold is not None and "false_alarms" in self.changed():
             raise ValueError("`threshold` and `false_alarms` both say where the line is; leave one out")
         if self.score == "max_probability" and not 0 <= (self.threshold or 0) <= 1:
             raise ValueError("the threshold of a probability should be from 0 to 1")
@@ -167,29 +186,34 @@ class LossTable(Table):
 
     @model_validator(mode="after")
     def _keys_are_of_this_loss(self) -> Self:
-        for key in sorted(self.model_fields_set - {"name", *LOSS_KEYS[self.name]}):
+        for key in sorted(self.changed() - {"name", *LOSS_KEYS[self.name]}):
             owners = " or ".join(f'"{name}"' for name, keys in LOSS_KEYS.items() if key in keys)
             raise ValueError(f'`{key}` belongs to name = {owners}, not "{self.name}"; leave it out')
-        if "temperature" in self.model_fields_set and not self.contrastive_share:
+        if "temperature" in self.changed() and not self.contrastive_share:
             raise ValueError("`temperature` is of the contrastive loss, whose `contrastive_share` is 0; leave it out")
         return self
 
 
 class OptimTable(Table):
-    """AdamW with linear warm-up and decay."""
+    """How weights move. The rate climbs over `warmup_share` of all steps, then goes as `schedule` says."""
 
+    name: Literal["adamw", "sgd", "adafactor", "lion", "muon"] = "adamw"  # muon: the encoder's matrices, adamw the rest
+    schedule: Schedule = "linear"
     lr: float = Field(default=1e-4, gt=0)
     head_lr_scale: float = Field(default=20.0, gt=0)  # a fresh head learns faster than a pretrained encoder
     weight_decay: float = Field(default=0.01, ge=0)
     warmup_share: float = Field(default=0.1, ge=0, lt=1)
     clip_norm: float = Field(default=1.0, gt=0)
+    layer_decay: float = Field(default=1.0, gt=0, le=1)  # each layer learns this much as fast as the one above it
+    ema: float | None = Field(default=None, gt=0, lt=1)  # keep the moving average of the weights, such as 0.999
 
 
 class BudgetTable(Table):
     """How long a run may go on. The epoch with the best dev metric is kept."""
 
     epochs: int = Field(default=3, ge=1)
-    batch_size: int = Field(default=32, ge=1)
+    batch_size: int = Field(default=32, ge=1)  # rows of one step of the optimiser
+    accumulate: int = Field(default=1, ge=1)  # take each batch in so many parts: less memory, the same result
     patience: int | None = Field(default=None, ge=1)  # stop after this many epochs without a better dev metric
     checkpoint_steps: int = Field(default=200, ge=1)
 
@@ -199,6 +223,14 @@ class ExportTable(Table):
 
     int8: bool = True  # an OpenVINO pair for CPUs: two to three times the speed
     packed: bool = True  # a half-precision graph without padding for CUDA
+
+
+class HardwareTable(Table):
+    """Where a run computes, and in which numbers. Bundles are float32 graphs whatever is said here."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: CUDA where there is a GPU
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"  # of the encoder's way forward and back; weights are float32
+    compile: bool = False  # torch.compile the encoder: minutes at the start, faster steps after
 
 
 class Recipe(Table):
@@ -214,6 +246,7 @@ class Recipe(Table):
     loss: LossTable | None = None
     optim: OptimTable = OptimTable()
     budget: BudgetTable = BudgetTable()
+    hardware: HardwareTable = HardwareTable()
     export: ExportTable = ExportTable()
     baselines: bool = False  # also report tf-idf + linear and frozen encoder + logistic regression on the same rows
     probes: str | None = None  # a JSONL of {"text", "label"} beside the recipe: sentences no template yields
@@ -230,4 +263,6 @@ class Recipe(Table):
             raise ValueError(f"a head for {self.head.task} trains with loss {names}, not {self.loss.name!r}")
         if self.loss is None and isinstance(self.head, EmbedTask) and self.head.cuts:
             raise ValueError("`head.cuts` are trained, and without `data` and `loss` nothing is: leave them out")
+        if found := list(conflicts(self)):
+            raise ValueError("; ".join(found))
         return self

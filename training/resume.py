@@ -14,10 +14,22 @@ import torch
 from torch import nn
 
 from app.bundle.manifest import Json
-from training.checkpoint import Checkpoint, DamagedCheckpointError, Place, clear, list_checkpoints, load, remove
+from training.checkpoint import (
+    MODEL,
+    Checkpoint,
+    DamagedCheckpointError,
+    ForeignCheckpointError,
+    Place,
+    clear,
+    list_checkpoints,
+    load,
+    remove,
+    set_aside,
+)
 from training.data.rows import Splits
 from training.errors import TrainingError
 from training.modeling import LoadedEncoder
+from training.optim import Average, Stepper
 from training.progress import Progress
 from training.recipe import Recipe
 from training.rng import rng_state, set_rng_state
@@ -40,7 +52,8 @@ def fingerprint(recipe: Recipe, splits: Splits, loaded: LoadedEncoder) -> dict[s
         prints[f"{name} rows"] = _short_digest(json.dumps(rows, ensure_ascii=False).encode())
     weights = hashlib.sha256()
     for tensor in loaded.encoder.state_dict().values():
-        weights.update(tensor.numpy().tobytes())
+        weights.update(tensor.cpu().numpy().tobytes())
+    prints["device"] = next(loaded.encoder.parameters()).device.type
     prints["encoder weights"] = weights.hexdigest()[:16]
     prints["tokenizer"] = _short_digest(loaded.tokenizer.to_str().encode())
     return prints
@@ -65,66 +78,80 @@ def start_afresh(folder: Path, progress: Progress) -> None:
 
 
 def find_checkpoint(folder: Path, fingerprint: Mapping[str, str], progress: Progress) -> Checkpoint | None:
-    """The newest whole checkpoint of this very run; None when none was ever written. Damaged ones are removed once a
-    whole one is found.
+    """The newest whole checkpoint of this very run; None when none was ever written.
+
+    Those it passes over are named. Once a good one is found, damaged ones are removed and foreign ones set aside as
+    `NAME.foreign`: they would stay the newest for ever.
 
     Raises:
-        TrainingError: all are damaged, or the run they belong to differs (and in what).
+        TrainingError: there are checkpoints and none of them will do: what is wrong with each.
     """
-    paths, damaged = list_checkpoints(folder), []
+    paths, damaged, foreign, faults = list_checkpoints(folder), [], [], []
     for path in paths:
         try:
             found = load(path)
+            _check_fingerprint(found.fingerprint, fingerprint)
         except DamagedCheckpointError as error:
-            progress.say(f"checkpoint {path.name} is damaged ({error}); trying the one before it")
+            faults.append(f"{path.name} is damaged ({error})")
             damaged.append(path)
-            continue
-        if differing := _differences(found.fingerprint, fingerprint):
-            raise TrainingError(
-                f"{path} belongs to another run; different: {'; '.join(differing)}. "
-                "Put that back, or train without --resume to start from the beginning"
-            )
-        remove(damaged)  # or they would stay the newest for ever
-        progress.say(f"going on from {path.name}: epoch {found.place.epoch + 1}, batch {found.place.batch + 1}")
-        return found
-    if paths:
-        raise TrainingError(f"all checkpoints in {folder} are damaged; train without --resume to start afresh")
+        except ForeignCheckpointError as error:
+            faults.append(f"{path.name} belongs to another run: {error}")
+            foreign.append(path)
+        else:
+            for fault in faults:
+                progress.say(f"checkpoint {fault}; trying the one before it")
+            remove(damaged)
+            set_aside(foreign)
+            progress.say(f"going on from {path.name}: epoch {found.place.epoch + 1}, batch {found.place.batch + 1}")
+            return found
+    if faults:
+        raise TrainingError(
+            f"no checkpoint in {folder} can be used: {'. '.join(faults)}. "
+            "Put that back, or train without --resume to start from the beginning"
+        )
     progress.say(f"no checkpoint in {folder}; starting from the beginning")
     return None
 
 
 def snapshot(
-    place: Place, fingerprint: Mapping[str, str], model: nn.Module, optimizer: torch.optim.Optimizer, best: Tensors
+    place: Place,
+    fingerprint: Mapping[str, str],
+    model: nn.Module,
+    stepper: Stepper,
+    average: Average | None,
+    best: Tensors,
 ) -> Checkpoint:
     """All of a run's state as it is now. The tensors are the run's own, not copies."""
-    state = optimizer.state_dict()["state"]
-    moments = {f"{index}.{key}": tensor for index, entry in state.items() for key, tensor in entry.items()}
-    return Checkpoint(place, rng_state(), dict(fingerprint), dict(model.state_dict()), moments, dict(best))
+    parts: dict[str, Tensors] = {MODEL: model.state_dict(), "optimizer": stepper.tensors()}
+    if average is not None:
+        parts["average"] = average.tensors
+    if scaling := stepper.scaling():
+        parts["scaling"] = scaling
+    return Checkpoint(place, rng_state(), dict(fingerprint), {**parts, "best": best})
 
 
 def restore(
-    found: Checkpoint | None, model: nn.Module, optimizer: torch.optim.Optimizer
+    found: Checkpoint | None, model: nn.Module, stepper: Stepper, average: Average | None
 ) -> tuple[Place, dict[str, torch.Tensor]]:
-    """Put a checkpoint's state into the model, the optimiser and the generators; returns its place and best weights.
-
-    The optimiser's groups come from the recipe, which the fingerprint covers; only its moments are restored.
-    """
+    """Put a checkpoint's state into all that moves and into the generators; returns its place and best weights."""
     if found is None:
         return Place(), {}
-    model.load_state_dict(dict(found.model))
-    state: dict[int, dict[str, torch.Tensor]] = {}
-    for name, tensor in found.optimizer.items():
-        index, key = name.split(".", 1)
-        state.setdefault(int(index), {})[key] = tensor
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    model.load_state_dict(dict(found.parts[MODEL]))
+    stepper.restore(found.parts["optimizer"], found.parts.get("scaling", {}))
+    if average is not None:
+        average.restore(found.parts["average"])
     set_rng_state(found.rng)
-    return found.place, dict(found.best)
+    device = next(model.parameters()).device
+    return found.place, {name: tensor.to(device) for name, tensor in found.parts["best"].items()}
 
 
-def _differences(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+def _check_fingerprint(then: Mapping[str, str], now: Mapping[str, str]) -> None:
+    """Raises: ForeignCheckpointError: they differ, and in what."""
     nothing = "nothing"
-    return [
+    differing = [
         f"{name} was {then.get(name, nothing)}, is {now.get(name, nothing)}"
         for name in sorted({*then, *now})
         if then.get(name) != now.get(name)
     ]
+    if differing:
+        raise ForeignCheckpointError("; ".join(differing))

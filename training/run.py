@@ -11,7 +11,7 @@ from pathlib import Path
 from app.bundle.manifest import NAME_PATTERN
 from training.build import store_of
 from training.calibrate import Fitted
-from training.checkpoint import list_checkpoints
+from training.checkpoint import DamagedCheckpointError, ForeignCheckpointError, Place, list_checkpoints
 from training.checkpoint import load as load_checkpoint
 from training.data import Row, Splits, describe, load
 from training.data.checks import BadValue, to_row
@@ -128,7 +128,9 @@ def _check_finished(recipe: Recipe, runs: Path) -> None:
     paths = list_checkpoints(runs)
     if not paths:
         raise TrainingError(f"{runs} has no checkpoints; run `python -m training train` first")
-    place = load_checkpoint(paths[0]).place
+    place = _newest_place(paths)
+    if place is None:
+        return  # the loop says what is wrong with each of them
     patience = recipe.budget.patience
     is_tired = patience is not None and place.best_epoch is not None and place.epoch - place.best_epoch >= patience
     if place.epoch < recipe.budget.epochs and not is_tired:
@@ -136,3 +138,13 @@ def _check_finished(recipe: Recipe, runs: Path) -> None:
             f"the run in {runs} stopped in epoch {place.epoch + 1} of {recipe.budget.epochs}; "
             "`python -m training train --resume` finishes and exports it"
         )
+
+
+def _newest_place(paths: Sequence[Path]) -> Place | None:
+    """Of the newest checkpoint that can be read."""
+    for path in paths:
+        try:
+            return load_checkpoint(path).place
+        except (DamagedCheckpointError, ForeignCheckpointError):
+            continue
+    return None

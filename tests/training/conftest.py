@@ -27,6 +27,16 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def calm_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One without dropout: two ways to the same gradient can be compared."""
+    folder = tmp_path_factory.mktemp("calm-encoder")
+    torch.manual_seed(0)
+    BertModel(bert_config(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)).save_pretrained(folder)
+    wordpiece().save(str(folder / "tokenizer.json"))
+    return folder
+
+
 @pytest.fixture
 def make_recipe(tiny_encoder: Path) -> MakeRecipe:
     """Makes a recipe over the tiny encoder: `make_recipe(task="classify", budget={...}, …)`."""

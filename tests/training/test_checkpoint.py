@@ -1,5 +1,8 @@
 """A checkpoint is whole or not there, and a damaged one is known."""
 
+import hashlib
+import json
+import os
 import random
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,17 +12,43 @@ import numpy as np
 import pytest
 import torch
 
-from training.checkpoint import Checkpoint, DamagedCheckpointError, Place, clear, list_checkpoints, load, run_lock, save
+from training.checkpoint import (
+    Checkpoint,
+    DamagedCheckpointError,
+    ForeignCheckpointError,
+    Place,
+    Tensors,
+    clear,
+    list_checkpoints,
+    load,
+    run_lock,
+    save,
+)
 from training.errors import NotFiniteError, TrainingError
 from training.rng import rng_state, seed_all, set_rng_state
+from training.trend import Trend
 
 
 def a_checkpoint(step: int = 7) -> Checkpoint:
-    place = Place(step=step, epoch=1, batch=3, epoch_loss=0.1 + 0.2, epoch_rows=12, best_epoch=1, best_metric=1 / 3)
+    place = Place(
+        step=step,
+        epoch=1,
+        batch=3,
+        epoch_loss=0.1 + 0.2,
+        epoch_rows=12,
+        best_epoch=1,
+        best_metric=1 / 3,
+        trend=Trend([1 / 3, 2.0], 2 / 3, 1),
+    )
     tensors = {"weight": torch.arange(6.0).reshape(2, 3), "bias": torch.tensor(0.5)}
     moments = {"0.step": torch.tensor(7.0), "0.exp_avg": torch.randn(2, 3)}
     best = {"weight": torch.ones(2, 3), "bias": torch.tensor(0.25)}
-    return Checkpoint(place, rng_state(), {"recipe seed": "7"}, tensors, moments, best)
+    parts = {"model": tensors, "optimizer": moments, "best": best}
+    return Checkpoint(place, rng_state(), {"recipe seed": "7"}, parts)
+
+
+def with_part(saved: Checkpoint, name: str, tensors: Tensors) -> Checkpoint:
+    return replace(saved, parts={**saved.parts, name: tensors})
 
 
 def test_what_is_loaded_equals_what_was_saved(tmp_path: Path) -> None:
@@ -30,8 +59,9 @@ def test_what_is_loaded_equals_what_was_saved(tmp_path: Path) -> None:
     assert found.place == saved.place
     assert found.rng == saved.rng
     assert found.fingerprint == saved.fingerprint
-    for name in ("model", "optimizer", "best"):
-        before, after = getattr(saved, name), getattr(found, name)
+    assert found.parts.keys() == saved.parts.keys()
+    for name, before in saved.parts.items():
+        after = found.parts[name]
         assert before.keys() == after.keys()
         assert all(torch.equal(before[key], after[key]) for key in before)
 
@@ -46,10 +76,10 @@ def test_the_newest_two_are_kept(tmp_path: Path) -> None:
 def test_the_best_weights_take_no_room_of_their_own_while_they_are_the_current_ones(tmp_path: Path) -> None:
     saved = a_checkpoint()
 
-    path = save(tmp_path, replace(saved, best=saved.model))
+    path = save(tmp_path, with_part(saved, "best", saved.parts["model"]))
 
     assert (path / "best.safetensors").samefile(path / "model.safetensors")
-    assert torch.equal(load(path).best["weight"], saved.model["weight"])
+    assert torch.equal(load(path).parts["best"]["weight"], saved.parts["model"]["weight"])
 
 
 def cut(path: Path) -> None:
@@ -82,8 +112,21 @@ def test_swapped_files_are_known(tmp_path: Path) -> None:
         load(path)
 
 
+def test_a_checkpoint_of_another_version_is_told_from_a_damaged_one(tmp_path: Path) -> None:
+    """Format 1 had no number, and other names for the optimiser's tensors: read as it is, it would be misread."""
+    path = save(tmp_path, a_checkpoint())
+    state = json.loads((path / "state.json").read_text())["state"]
+    del state["format"]
+    text = json.dumps(state, sort_keys=True, separators=(",", ":"))
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    (path / "state.json").write_text(json.dumps({"sha256": digest, "state": state}))
+
+    with pytest.raises(ForeignCheckpointError, match="format 1, of another version of encodery; this one reads 2"):
+        load(path)
+
+
 def test_a_weight_that_is_not_finite_is_never_written(tmp_path: Path) -> None:
-    poisoned = replace(a_checkpoint(), model={"weight": torch.tensor([1.0, float("nan")])})
+    poisoned = with_part(a_checkpoint(), "model", {"weight": torch.tensor([1.0, float("nan")])})
 
     with pytest.raises(NotFiniteError, match="weight"):
         save(tmp_path, poisoned)
@@ -108,11 +151,44 @@ def test_a_disk_that_refuses_is_one_clear_error(tmp_path: Path) -> None:
 
 
 def test_a_second_run_in_one_folder_is_refused_and_the_lock_ends_with_the_first(tmp_path: Path) -> None:
-    with run_lock(tmp_path), pytest.raises(TrainingError, match="another process"), run_lock(tmp_path):
-        raise AssertionError("both hold the lock")
+    refusal = f"process {os.getpid()} trains in {tmp_path}"
+    for _ in range(2):
+        with run_lock(tmp_path), pytest.raises(TrainingError, match=refusal), run_lock(tmp_path):
+            raise AssertionError("both hold the lock")
 
     with run_lock(tmp_path):
         assert clear(tmp_path) == 0
+
+
+def test_a_checkpoint_of_the_same_step_counts_until_the_newer_one_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run stopped between the last step of an epoch and its dev rows comes by the same step again."""
+    save(tmp_path, a_checkpoint())
+    newer = replace(a_checkpoint(), fingerprint={"recipe seed": "newer"})
+
+    monkeypatch.setattr(Path, "rename", killed_at_the_second(Path.rename))
+    with pytest.raises(KeyboardInterrupt):
+        save(tmp_path, newer)
+    monkeypatch.undo()
+
+    (left,) = list_checkpoints(tmp_path)
+    assert load(left).fingerprint == {"recipe seed": "7"}
+    save(tmp_path, newer)
+    assert [load(path).fingerprint["recipe seed"] for path in list_checkpoints(tmp_path)] == ["newer", "7"]
+
+
+def killed_at_the_second(rename: Callable[[Path, Path], Path]) -> Callable[[Path, Path], Path]:
+    """`rename`, but the second time the process ends instead."""
+    calls = []
+
+    def once(source: Path, target: Path) -> Path:
+        calls.append(source)
+        if len(calls) > 1:
+            raise KeyboardInterrupt
+        return rename(source, target)
+
+    return once
 
 
 def test_generators_go_on_from_where_they_stood() -> None:

@@ -98,7 +98,13 @@ def test_a_start_without_work_loads_no_torch(tmp_path: Path) -> None:
     assert (run.returncode, run.stderr) == (0, "tiny-encoder: version 1 is there\n")
 
 
-def test_interrupting_exits_130(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "end"),
+    [(signal.SIGINT, (130, "encodery: interrupted\n")), (signal.SIGTERM, (143, "encodery: terminated\n"))],
+)
+def test_a_signal_ends_a_command_with_the_exit_code_of_shells(
+    number: signal.Signals, end: tuple[int, str], tmp_path: Path
+) -> None:
     """The recipe is a pipe: once it is opened, the command waits for it for ever."""
     recipe = tmp_path / "recipe.toml"
     os.mkfifo(recipe)
@@ -111,7 +117,27 @@ def test_interrupting_exits_130(tmp_path: Path) -> None:
         subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE, text=True) as process,
         recipe.open("w"),  # opens when the other side does
     ):
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _out, said = process.communicate()
 
-    assert (process.returncode, said) == (130, "encodery: interrupted\n")
+    assert (process.returncode, said) == end
+
+
+@pytest.mark.slow
+def test_a_training_that_is_terminated_leaves_a_checkpoint_and_goes_on_from_it(tmp_path: Path) -> None:
+    make_sources(tmp_path)
+    command = [sys.executable, "-m", "training", "train", "tiny.toml", "--models", "m", "--set", "budget.epochs=1000"]
+    changes = ["--set", "baselines=false", "--resume"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+    for begins in ("no checkpoint in m/runs/tiny-classifier; starting from the beginning", "going on from step-"):
+        with subprocess.Popen(
+            [*command, *changes], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stderr is not None
+            assert any(line.startswith(begins) for line in process.stderr)
+            assert any("dev rows: " in line for line in process.stderr)
+            process.send_signal(signal.SIGTERM)
+            said = process.stderr.read()
+        assert process.returncode == 143
+        assert "encodery: stopped by SIGTERM; the checkpoint is m/runs/tiny-classifier/step-" in said

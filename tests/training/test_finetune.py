@@ -6,6 +6,7 @@ from unittest.mock import ANY
 
 import numpy as np
 import pytest
+import torch
 
 from app.bundle.manifest import OutOfScope
 from tests.training.tiny import MakeRecipe
@@ -62,6 +63,21 @@ def test_an_embedder_is_judged_by_retrieval(make_recipe: MakeRecipe, pairs: Spli
     figures = json.loads(tuned.report["report/metrics.json"])
     assert set(figures["baselines"]["encoder_before_training"]) == {"mrr", "recall_at_1"}
     assert 0 < figures["mrr"] <= 1
+
+
+@pytest.mark.parametrize("task", ["classify", "embed"])
+def test_the_same_seed_gives_the_same_weights_and_the_same_report(
+    task: str, make_recipe: MakeRecipe, intents: Splits, pairs: Splits, tmp_path: Path
+) -> None:
+    recipe, splits = make_recipe(task=task, baselines=True), intents if task == "classify" else pairs
+
+    one, other = (
+        fine_tune(recipe, splits, runs=tmp_path / name, resume=False, progress=Progress()) for name in ("a", "b")
+    )
+
+    weights, others = one.model.state_dict(), other.model.state_dict()
+    assert all(torch.equal(tensor, others[name]) for name, tensor in weights.items())
+    assert (one.fitted, one.metrics, one.report) == (other.fitted, other.metrics, other.report)
 
 
 def test_a_probe_with_an_unknown_label_is_found_before_training(

@@ -5,8 +5,10 @@ no replay and no random state. Rows of like length share a batch: sorting inside
 random enough for SGD and takes most of the padding away (arXiv:1706.03762 section 5.1 batches by length, too).
 """
 
+import math
 import random
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from tokenizers import Tokenizer
@@ -22,12 +24,14 @@ def encode(tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int) -> list[
     return [encoding.ids for encoding in cutter.encode_batch_fast(list(texts))]
 
 
-def pad(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """`ids_BT` and `mask_BT` (1 for text, 0 for padding), both int64, T the longest row."""
+def pad(
+    rows: Sequence[Sequence[int]], pad_id: int, *, device: torch.device | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`ids_BT` and `mask_BT` (1 for text, 0 for padding), both int64, T the longest row; on the CPU unless told."""
     longest = max(len(row) for row in rows)
     ids_BT = torch.tensor([[*row, *[pad_id] * (longest - len(row))] for row in rows], dtype=torch.long)
     mask_BT = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows], dtype=torch.long)
-    return ids_BT, mask_BT
+    return ids_BT.to(device), mask_BT.to(device)
 
 
 def epoch_batches(lengths: Sequence[int], batch_size: int, *, seed: int, epoch: int) -> list[list[int]]:
@@ -48,3 +52,21 @@ def epoch_batches(lengths: Sequence[int], batch_size: int, *, seed: int, epoch: 
         batches += [pool[first : first + batch_size] for first in range(0, len(pool), batch_size)]
     shuffler.shuffle(batches)
     return batches
+
+
+class Batches:
+    """Which rows does each step take? A pure function of (seed, epoch, step); the order of one epoch is remembered.
+
+    Args:
+        lengths: tokens of each row.
+        batch_size: rows of a batch.
+        seed: of the run.
+    """
+
+    def __init__(self, lengths: Sequence[int], batch_size: int, *, seed: int) -> None:
+        self.steps = math.ceil(len(lengths) / batch_size)  # of an epoch
+        self._order = lru_cache(maxsize=1)(lambda epoch: epoch_batches(lengths, batch_size, seed=seed, epoch=epoch))
+
+    def batch(self, epoch: int, step: int) -> list[int]:
+        """The rows of step `step` of epoch `epoch`, both counted from 0."""
+        return self._order(epoch)[step]

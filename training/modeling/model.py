@@ -37,6 +37,11 @@ class Model(nn.Module):
         self.encoder = encoder
         self.heads = nn.ModuleDict(by_output)  # by output name: a module's name may hold no dot
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are, and inputs must be."""
+        return next(self.parameters()).device
+
     def forward(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> dict[str, torch.Tensor]:
         """`sentence_embedding` [B, D] and, for each head, `logits_<head>` [B, C]."""
         vector_BD: torch.Tensor = self.encoder(ids_BT, mask_BT)

@@ -10,7 +10,7 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 
-from training.data.collate import encode, epoch_batches, pad
+from training.data.collate import Batches, encode, epoch_batches, pad
 
 all_lengths = st.lists(st.integers(1, 256), max_size=300)
 
@@ -46,6 +46,23 @@ def test_epochs_and_seeds_differ() -> None:
     orders = [epoch_batches(lengths, 8, seed=seed, epoch=epoch) for seed in (0, 1) for epoch in (0, 1)]
 
     assert all(one != other for index, one in enumerate(orders) for other in orders[:index])
+
+
+def test_the_rows_of_a_step_depend_on_seed_epoch_and_step_alone() -> None:
+    """Whatever was asked before: a resumed run asks for the middle of an epoch first."""
+    lengths = [3 + number % 17 for number in range(103)]
+    straight = Batches(lengths, 8, seed=7)
+    places = [(epoch, step) for epoch in range(3) for step in range(straight.steps)]
+
+    expected = {place: straight.batch(*place) for place in places}
+
+    assert straight.steps == 13
+    for epoch, step in random.Random(5).sample(places, len(places)):
+        assert Batches(lengths, 8, seed=7).batch(epoch, step) == expected[epoch, step]
+        assert straight.batch(epoch, step) == expected[epoch, step]
+    for epoch in range(3):
+        assert sorted(row for step in range(13) for row in expected[epoch, step]) == list(range(103))
+    assert Batches(lengths, 8, seed=8).batch(0, 0) != expected[0, 0]
 
 
 def test_rows_of_like_length_share_a_batch() -> None:

@@ -1,0 +1,72 @@
+"""Two settings that disagree are both named."""
+
+import pytest
+from pydantic import ValidationError
+
+from tests.training.tiny import MakeRecipe
+from training.recipe import Recipe
+
+CONFLICTS: dict[str, tuple[dict[str, object], str]] = {
+    "parts of in-batch negatives": (
+        {"task": "embed", "budget": {"accumulate": 2}},
+        'budget.accumulate = 2 and loss.name = "in_batch_negatives" disagree: a part of a batch has fewer negatives',
+    ),
+    "parts of a contrastive share": (
+        {"budget": {"accumulate": 2}, "loss": {"name": "focal", "contrastive_share": 0.5}},
+        "budget.accumulate = 2 and loss.contrastive_share = 0.5 disagree: a part of a batch has fewer rows to compare",
+    ),
+    "more parts than rows": (
+        {"budget": {"batch_size": 4, "accumulate": 5}},
+        "budget.accumulate = 5 and budget.batch_size = 4 disagree: a part of a batch has at least one row",
+    ),
+    "nothing to train": (
+        {"task": "embed", "encoder": {"source": "x", "freeze": "all"}},
+        'encoder.freeze = "all" and head.task = "embed" disagree: nothing would be left to train',
+    ),
+    "checkpointing of what is frozen": (
+        {"encoder": {"source": "x", "freeze": "all", "checkpointing": True}},
+        'encoder.freeze = "all" and encoder.checkpointing = true disagree: a frozen encoder has no way back',
+    ),
+    "layer decay of what is frozen": (
+        {"encoder": {"source": "x", "freeze": "all"}, "optim": {"layer_decay": 0.9}},
+        'encoder.freeze = "all" and optim.layer_decay = 0.9 disagree: a frozen encoder has no rate',
+    ),
+    "muon of what is frozen": (
+        {"encoder": {"source": "x", "freeze": "all"}, "optim": {"name": "muon"}},
+        'encoder.freeze = "all" and optim.name = "muon" disagree: muon moves the matrices of the encoder',
+    ),
+    "half precision on the CPU": (
+        {"hardware": {"device": "cpu", "precision": "fp16"}},
+        'hardware.precision = "fp16" and hardware.device = "cpu" disagree: fp16 trains on CUDA only; take "bf16"',
+    ),
+}
+
+
+@pytest.mark.parametrize(("tables", "message"), CONFLICTS.values(), ids=CONFLICTS)
+def test_both_settings_are_named(tables: dict[str, object], message: str, make_recipe: MakeRecipe) -> None:
+    with pytest.raises(ValidationError) as refusal:
+        make_recipe(**tables)
+
+    (problem,) = refusal.value.errors()
+    assert problem["msg"].startswith(f"Value error, {message}")
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [{}, {"loss": {"name": "focal"}}, {"head": {"task": "classify", "out_of_scope": 0.5}}, {"task": "embed"}],
+    ids=["plain", "focal", "scope", "embed"],
+)
+def test_a_recipe_survives_a_round_trip(tables: dict[str, object], make_recipe: MakeRecipe) -> None:
+    recipe = make_recipe(**tables)
+
+    assert Recipe.model_validate_json(recipe.model_dump_json()) == recipe
+
+
+@pytest.mark.parametrize("value", ["al", 0, -1, True, 1.5])
+def test_what_cannot_be_frozen_is_told_in_one_sentence(value: object, make_recipe: MakeRecipe) -> None:
+    with pytest.raises(ValidationError) as refusal:
+        make_recipe(encoder={"source": "x", "freeze": value})
+
+    (problem,) = refusal.value.errors()
+    assert problem["loc"] == ("encoder", "freeze")
+    assert problem["msg"] == 'Value error, should be "all", "embeddings" or a number of layers from 1 on'
