@@ -4,6 +4,8 @@ Any BERT-family model of transformers. The tokenizer neither pads nor truncates:
 (training/data/collate.py). B rows of a batch, T padded tokens, D hidden size.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -16,6 +18,7 @@ from transformers.utils import logging as transformers_logging
 
 from app.bundle.manifest import Pooling
 from training.errors import TrainingError
+from training.modeling.base import TextEncoder
 from training.modeling.pooling import pool
 from training.modeling.settings import SourceSettings, read_settings
 from training.modeling.source import find_source
@@ -24,7 +27,7 @@ from training.recipe import EncoderTable
 Attention = Literal["sdpa", "eager"]
 
 
-class Encoder(nn.Module):
+class Encoder(TextEncoder):
     """A transformers model that ends in the pooled, unnormalised vector.
 
     Args:
@@ -47,12 +50,29 @@ class Encoder(nn.Module):
         states = self.trunk(input_ids=ids_BT, attention_mask=mask_BT, return_dict=True, **types)
         return pool(states.last_hidden_state, mask_BT, self.pooling)
 
+    @property
+    def vocabulary(self) -> int:
+        """How many ids it knows."""
+        return int(self.trunk.get_input_embeddings().num_embeddings)
+
+    @contextmanager
+    def exporting(self) -> Iterator[int | None]:
+        """Attention is written out (`eager`) while this lasts; gives the number of its heads."""
+        attention = self.trunk.config._attn_implementation
+        self.trunk.set_attn_implementation("eager")
+        try:
+            yield getattr(self.trunk.config, "num_attention_heads", 0)
+        finally:
+            self.trunk.set_attn_implementation(attention)
+
 
 @dataclass(frozen=True, slots=True)
 class LoadedEncoder:
-    """An encoder with all that is needed to feed it. `architecture` is transformers' class name."""
+    """An encoder with all that is needed to feed it. `architecture` is transformers' class name, or what a fresh one is
+    like.
+    """
 
-    encoder: Encoder
+    encoder: TextEncoder
     tokenizer: Tokenizer
     max_tokens: int
     pad_id: int
