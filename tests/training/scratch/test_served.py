@@ -98,6 +98,26 @@ def test_every_kind_passes_the_gate(raw: Mapping[str, Any]) -> None:
     assert parity.vector_max_abs_diff < CLOSE
 
 
+@pytest.mark.parametrize("kind", ["rnn", "lstm", "gru"])
+def test_a_recurrent_encoder_goes_without_variants_and_says_why(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.export.onnx.WAYS", (torchscript,))
+    loaded = fresh({"kind": kind, **ONE_LAYER})
+    recipe = recipe_of(
+        {"kind": kind, **ONE_LAYER}, head={"task": "embed"}, loss={"name": "in_batch_negatives"}, export={}
+    )
+    finished = Finished(recipe, Model(loaded.encoder, {}).eval(), loaded, 1.0, {}, {}, None)
+
+    manifest = open_bundle(publish(finished, tmp_path, progress=Progress())).manifest
+
+    refused = _table(manifest.training["refused"])
+    layer = {"rnn": "RNNSequence", "lstm": "LSTMSequence", "gru": "GRUSequence"}[kind]
+    assert refused["int8 for CPUs"] == f"G11-int8: OpenVINO takes the weights of {layer} in float32 alone"
+    assert refused["packed fp16 for CUDA"].startswith("RecurrentTrunk has no packed graph")
+    assert manifest.model_file("int8", "cpu") is None
+
+
 def test_a_run_that_is_done_is_taken_up_again(intents: Splits, tmp_path: Path) -> None:
     """The tokenizer is trained anew and the weights are drawn anew: both are what they were."""
     recipe = recipe_of({"kind": "gru", **SMALL_RECURRENT}, budget={"epochs": 1, "batch_size": 8})
