@@ -37,7 +37,7 @@ class _Pairs:
     """How often each pair of neighbours stands in the words, and in which of them."""
 
     def __init__(self, words: Mapping[Word, int]) -> None:
-        self._words: list[Sequence[str]] = list(words)
+        self._words = [list(word) for word in words]
         self._frequencies = list(words.values())
         self._counts: Counter[Pair] = Counter()
         self._holders: defaultdict[Pair, set[int]] = defaultdict(set)
@@ -60,31 +60,35 @@ class _Pairs:
         return None
 
     def merge(self, pair: Pair, joined: str) -> None:
-        """Replace the pair by `joined` in every word."""
+        """Replace the pair by `joined` in every word. Only pairs beside a new piece are counted anew."""
         grown: set[Pair] = set()
         for number in self._holders.pop(pair):
-            before, frequency = self._words[number], self._frequencies[number]
-            after = _merged(before, pair, joined)
-            for gone in pairwise(before):
-                self._counts[gone] -= frequency
-            for come in pairwise(after):
-                self._counts[come] += frequency
-                self._holders[come].add(number)
-            self._words[number] = after
-            grown.update(come for come in pairwise(after) if joined in come)
+            word, frequency = self._words[number], self._frequencies[number]
+            places = _places(word, pair)
+            for left in {near for place in places for near in (place - 1, place, place + 1)}:
+                if 0 <= left < len(word) - 1:
+                    self._counts[word[left], word[left + 1]] -= frequency
+            for place in reversed(places):
+                word[place : place + 2] = [joined]
+            for left in {near - n for n, place in enumerate(places) for near in (place - 1, place)}:
+                if 0 <= left < len(word) - 1:
+                    come = word[left], word[left + 1]
+                    self._counts[come] += frequency
+                    self._holders[come].add(number)
+                    grown.add(come)
         for come in grown:
             heapq.heappush(self._heap, (-self._counts[come], come))
 
 
-def _merged(word: Sequence[str], pair: Pair, joined: str) -> list[str]:
-    """The word with each occurrence of the pair, from its start on, as one piece."""
-    pieces: list[str] = []
+def _places(word: Sequence[str], pair: Pair) -> list[int]:
+    """Where the pair stands, looked for from the word's start on; no two overlap."""
+    first, second = pair
+    places: list[int] = []
     place = 0
-    while place < len(word):
-        if tuple(word[place : place + 2]) == pair:
-            pieces.append(joined)
-            place += 2
-        else:
-            pieces.append(word[place])
+    while first in word[place:-1]:
+        place = word.index(first, place)
+        if word[place + 1] == second:
+            places.append(place)
             place += 1
-    return pieces
+        place += 1
+    return places
