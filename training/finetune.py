@@ -29,7 +29,7 @@ from training.modeling import ClassifierHead, LoadedEncoder, Model, load_encoder
 from training.modeling.depth import freeze
 from training.objectives import make_objective, make_pairs, retrieval_scores, scores_by_size, targets
 from training.progress import Progress
-from training.recipe import ClassifyTask, Recipe
+from training.recipe import ClassifyTask, EncoderTable, Recipe
 from training.report import CURVES_FILE, METRICS_FILE, curves_png, metrics_file
 from training.resume import fingerprint
 from training.rng import seed_all
@@ -69,7 +69,7 @@ def fine_tune(
     if recipe.threads is not None:
         torch.set_num_threads(recipe.threads)
     with progress.step("loading the encoder"):
-        loaded = load_encoder(recipe.encoder)
+        loaded = load_encoder(recipe.encoder, _all_texts(splits.train), seed=recipe.seed)
     view = _check(recipe, splits, loaded, runs, progress)
     model = build_model(loaded, recipe, splits.labels).to(pick_device(recipe.hardware))
     objective = make_objective(recipe, recipe.loss, splits, loaded)
@@ -107,7 +107,7 @@ def build_model(loaded: LoadedEncoder, recipe: Recipe, labels: Sequence[str]) ->
     """The encoder, with what the recipe freezes frozen, and its head, whose fresh weights depend on the seed alone."""
     seed_all(recipe.seed)
     head = recipe.head
-    if recipe.encoder.freeze is not None:
+    if isinstance(recipe.encoder, EncoderTable) and recipe.encoder.freeze is not None:
         freeze(loaded.encoder, recipe.encoder.freeze)
     if head.task == "embed":
         if head.cuts and max(head.cuts) >= loaded.encoder.width:
@@ -119,13 +119,18 @@ def build_model(loaded: LoadedEncoder, recipe: Recipe, labels: Sequence[str]) ->
 def _baselines(
     recipe: Recipe, model: Model, loaded: LoadedEncoder, splits: Splits, progress: Progress
 ) -> dict[str, object]:
-    """Test figures of what needs no fine-tuning. The model is not trained yet."""
+    """Test figures of what needs no fine-tuning. The model is not trained yet; with fresh weights it is no baseline."""
+    is_fresh = recipe.encoder.kind != "pretrained"
+    if recipe.head.task == "embed" and is_fresh:
+        return {}
     if recipe.head.task == "embed":
         with progress.step("baseline: the encoder before training"):
             return {"encoder_before_training": retrieval_scores(model, make_pairs(splits.test, loaded), loaded.pad_id)}
     train_N, test_N = _targets(splits.train, splits), _targets(splits.test, splits)
     with progress.step("baseline: tf-idf and a linear SVM"):
         svm = tfidf_svm(_texts(splits.train), train_N, _texts(splits.test), test_N, recipe.seed)
+    if is_fresh:
+        return {"tfidf_svm": {"accuracy": svm}}
     with progress.step("baseline: frozen encoder and logistic regression"):
         train_ND = unit(_outputs(model, loaded, splits.train)[EMBEDDING_OUTPUT])
         test_ND = unit(_outputs(model, loaded, splits.test)[EMBEDDING_OUTPUT])
@@ -167,6 +172,11 @@ def _outputs(model: Model, loaded: LoadedEncoder, rows: Sequence[Row]) -> Mappin
 
 def _texts(rows: Sequence[Row]) -> list[str]:
     return [row.text for row in rows]
+
+
+def _all_texts(rows: Sequence[Row]) -> list[str]:
+    """Of pairs and triplets all parts."""
+    return [text for row in rows for text in (row.text, row.positive, row.negative) if text is not None]
 
 
 def _targets(rows: Sequence[Row], splits: Splits) -> NDArray[np.int64]:

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 
 from training.errors import TrainingError
-from training.modeling.encoder import Encoder
+from training.modeling.base import TextEncoder
 from training.modeling.model import Model
-from training.recipe import HardwareTable, Recipe
+from training.recipe import EncoderTable, HardwareTable, Recipe
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -50,7 +50,7 @@ def made_ready(model: Model, recipe: Recipe, device: torch.device) -> Iterator[N
         TrainingError: the encoder or this machine cannot do it.
     """
     with ExitStack() as undone:
-        if recipe.encoder.checkpointing:
+        if isinstance(recipe.encoder, EncoderTable) and recipe.encoder.checkpointing:
             undone.enter_context(_checkpointing(model.encoder))
         if recipe.hardware.precision != "fp32":
             undone.enter_context(_lowered(model.encoder, device, DTYPES[recipe.hardware.precision]))
@@ -60,7 +60,7 @@ def made_ready(model: Model, recipe: Recipe, device: torch.device) -> Iterator[N
 
 
 @contextmanager
-def _checkpointing(encoder: Encoder) -> Iterator[None]:
+def _checkpointing(encoder: TextEncoder) -> Iterator[None]:
     """Keep the inputs of layers only and compute the rest again on the way back (arXiv:1604.06174)."""
     trunk: Any = encoder.trunk
     try:
@@ -75,7 +75,7 @@ def _checkpointing(encoder: Encoder) -> Iterator[None]:
 
 
 @contextmanager
-def _lowered(encoder: Encoder, device: torch.device, dtype: torch.dtype) -> Iterator[None]:
+def _lowered(encoder: TextEncoder, device: torch.device, dtype: torch.dtype) -> Iterator[None]:
     """Run the encoder in `dtype` where gradients are wanted; its vectors are float32 all the same."""
     forward = encoder.forward
 
@@ -91,7 +91,7 @@ def _lowered(encoder: Encoder, device: torch.device, dtype: torch.dtype) -> Iter
 
 
 @contextmanager
-def _compiled(encoder: Encoder, device: torch.device) -> Iterator[None]:
+def _compiled(encoder: TextEncoder, device: torch.device) -> Iterator[None]:
     """Compile the encoder in place: a wrapper would change the names of its weights."""
     compilers = [os.environ.get("CXX", ""), "g++", "clang++"]
     if device.type == "cpu" and not any(name and shutil.which(name) for name in compilers):

@@ -6,13 +6,15 @@ the nearest known one. A recipe without `[data]` imports its encoder as it is. P
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 from app.bundle.manifest import Name, Pooling, ScopeScore, Sha256
 from training.recipe_conflicts import conflicts
 
 Freeze = Literal["all", "embeddings"] | int
 Schedule = Literal["linear", "cosine", "constant", "wsd"]
+
+MIN_BPE = 300  # 256 bytes, 4 special tokens, and some merges
 
 
 class Table(BaseModel):
@@ -104,6 +106,7 @@ LOSS_KEYS = {
 class EncoderTable(Table):
     """A pretrained encoder: `package:NAME` (an installed distribution), a folder, or a hub id."""
 
+    kind: Literal["pretrained"] = Field(default="pretrained", exclude=True)  # the default says nothing in a manifest
     source: str
     sha256: Sha256 | None = None  # of model.safetensors: refuse other weights
     revision: str | None = None  # hub ids only
@@ -120,6 +123,87 @@ class EncoderTable(Table):
         ):
             return value
         raise ValueError('should be "all", "embeddings" or a number of layers from 1 on')
+
+
+class TokenizerTable(Table):
+    """A tokenizer that learns its pieces from the texts of train (training/vocabulary/train.py)."""
+
+    kind: Literal["wordpiece", "bpe", "characters"] = "wordpiece"
+    size: int = Field(default=8000, ge=32)  # tokens at most, special ones included
+    lowercase: bool = True
+
+    @model_validator(mode="after")
+    def _bytes_have_room(self) -> Self:
+        if self.kind == "bpe" and self.size < MIN_BPE:
+            raise ValueError(
+                f'`size = {self.size}` and `kind = "bpe"` disagree: the 256 bytes and 4 special tokens come first; '
+                f"take at least {MIN_BPE}"
+            )
+        return self
+
+
+class RecurrentEncoder(Table):
+    """A recurrent encoder with fresh weights (training/modeling/scratch/recurrent.py)."""
+
+    kind: Literal["rnn", "lstm", "gru"]
+    tokenizer: TokenizerTable = TokenizerTable()
+    embedding: int = Field(default=128, ge=1)  # values of a token before the first layer
+    hidden: int = Field(default=256, ge=1)  # values of a state in one direction
+    layers: int = Field(default=1, ge=1)
+    bidirectional: bool = True
+    activation: Literal["tanh", "relu"] | None = None  # of an rnn; None: tanh
+    dropout: float = Field(default=0.3, ge=0, lt=1)
+    pooling: Pooling = "mean"
+    max_tokens: int = Field(default=128, ge=3)
+
+    @model_validator(mode="after")
+    def _activation_is_of_rnn(self) -> Self:
+        if self.kind != "rnn" and self.activation is not None:
+            raise ValueError(f'`activation` and `kind = "{self.kind}"` disagree: its gates have their own')
+        return self
+
+
+class TransformerEncoder(Table):
+    """A transformer with fresh weights (training/modeling/scratch/transformer.py)."""
+
+    kind: Literal["transformer"]
+    tokenizer: TokenizerTable = TokenizerTable()
+    hidden: int = Field(default=128, ge=1)
+    layers: int = Field(default=2, ge=1)
+    heads: int = Field(default=4, ge=1)
+    feed_forward: int = Field(default=512, ge=1)
+    positions: Literal["sinusoidal", "learned", "rotary"] = "rotary"
+    norm: Literal["pre", "post"] = "pre"
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    pooling: Pooling = "mean"
+    max_tokens: int = Field(default=128, ge=3)
+
+    @model_validator(mode="after")
+    def _heads_share_the_state(self) -> Self:
+        if self.hidden % self.heads:
+            raise ValueError(
+                f"`hidden = {self.hidden}` and `heads = {self.heads}` disagree: the heads share a state evenly"
+            )
+        if self.positions == "rotary" and self.hidden // self.heads % 2:
+            raise ValueError(
+                f'`positions = "rotary"` and `heads = {self.heads}` disagree: it turns pairs of values, and a head has '
+                f"{self.hidden // self.heads}"
+            )
+        return self
+
+
+def _kind_of_encoder(value: object) -> str:
+    """Which table `[encoder]` is: the one of a pretrained encoder where it does not say."""
+    kind = value.get("kind", "pretrained") if isinstance(value, dict) else getattr(value, "kind", "pretrained")
+    return "recurrent" if kind in ("rnn", "lstm", "gru") else str(kind)
+
+
+AnyEncoder = Annotated[
+    Annotated[EncoderTable, Tag("pretrained")]
+    | Annotated[RecurrentEncoder, Tag("recurrent")]
+    | Annotated[TransformerEncoder, Tag("transformer")],
+    Discriminator(_kind_of_encoder),
+]
 
 
 class EmbedTask(Table):
@@ -240,7 +324,7 @@ class Recipe(Table):
     description: str = ""
     seed: int = Field(default=7, ge=0)
     threads: int | None = Field(default=None, ge=1)  # torch threads; None: all cores
-    encoder: EncoderTable
+    encoder: AnyEncoder
     head: HeadTable
     data: Data | None = None
     loss: LossTable | None = None
@@ -257,6 +341,10 @@ class Recipe(Table):
             raise ValueError("`data` and `loss` come together: without both, the encoder is imported as it is")
         if self.data is None and self.head.task != "embed":
             raise ValueError("without `data` only an embed head can be exported")
+        if self.data is None and self.encoder.kind != "pretrained":
+            raise ValueError(
+                f'`encoder.kind = "{self.encoder.kind}"` and a recipe without `data` disagree: its weights are fresh'
+            )
         wanted = LOSSES[self.head.task]
         if self.loss is not None and self.loss.name not in wanted:
             names = " or ".join(map(repr, wanted))

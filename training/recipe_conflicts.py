@@ -15,7 +15,7 @@ def conflicts(recipe: "Recipe") -> Iterator[str]:
     encoder, optim, budget, hardware = recipe.encoder, recipe.optim, recipe.budget, recipe.hardware
     loss = recipe.loss.name if recipe.loss else ""
     share = recipe.loss.contrastive_share if recipe.loss else 0.0
-    accumulates, is_frozen = budget.accumulate > 1, encoder.freeze == "all"
+    accumulates, is_frozen = budget.accumulate > 1, getattr(encoder, "freeze", None) == "all"
     found: list[tuple[bool, str, str, str]] = [
         (
             accumulates and loss == "in_batch_negatives",
@@ -42,7 +42,7 @@ def conflicts(recipe: "Recipe") -> Iterator[str]:
             "nothing would be left to train",
         ),
         (
-            is_frozen and encoder.checkpointing,
+            is_frozen and getattr(encoder, "checkpointing", False),
             'encoder.freeze = "all"',
             "encoder.checkpointing = true",
             "a frozen encoder has no way back, so there is nothing to keep or to compute again",

@@ -9,13 +9,34 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from training.recipe import ClassifyTask, DatasetData, EmbedTask, FileData, HomeIntentsData, Recipe
+from training.recipe import (
+    ClassifyTask,
+    DatasetData,
+    EmbedTask,
+    EncoderTable,
+    FileData,
+    HomeIntentsData,
+    Recipe,
+    RecurrentEncoder,
+    TransformerEncoder,
+)
 
 # The tables whose type one of their own keys decides: table → (that key, its value → type).
 UNIONS: dict[str, tuple[str, dict[str, type[BaseModel]]]] = {
     "data": ("source", {"files": FileData, "dataset": DatasetData, "home-assistant-intents": HomeIntentsData}),
     "head": ("task", {"embed": EmbedTask, "classify": ClassifyTask}),
+    "encoder": (
+        "kind",
+        {
+            "pretrained": EncoderTable,
+            "lstm": RecurrentEncoder,
+            "gru": RecurrentEncoder,
+            "rnn": RecurrentEncoder,
+            "transformer": TransformerEncoder,
+        },
+    ),
 }
+DEFAULTS = {"encoder": "pretrained"}  # the value of the deciding key where it is not there
 
 
 def unknown_keys(raw: Mapping[str, Any]) -> Iterator[str]:
@@ -50,9 +71,9 @@ def _table_type(kind: type[BaseModel], key: str, value: Mapping[str, Any]) -> ty
     if kind is Recipe and key in UNIONS:
         chooser, types = UNIONS[key]
         choices = ", ".join(f'"{name}"' for name in types)
-        if chooser not in value:
+        if chooser not in value and key not in DEFAULTS:
             return f"{key}.{chooser}: is missing; write one of {choices}"
-        chosen = value[chooser]
+        chosen = value.get(chooser, DEFAULTS.get(key))
         if not isinstance(chosen, str) or chosen not in types:
             return f'{key}.{chooser}: is none of {choices}; did you mean "{_nearest(str(chosen), list(types))}"?'
         return types[chosen]
@@ -71,7 +92,7 @@ def _known_keys(raw: Mapping[str, Any]) -> Iterator[str]:
     yield from _keys_of(Recipe, "")
     for table, (chooser, types) in UNIONS.items():
         value = raw.get(table)
-        chosen = types.get(str(value.get(chooser))) if isinstance(value, dict) else None
+        chosen = types.get(str(value.get(chooser, DEFAULTS.get(table)))) if isinstance(value, dict) else None
         for kind in [chosen] if chosen else types.values():
             yield from _keys_of(kind, f"{table}.")
 

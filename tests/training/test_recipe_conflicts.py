@@ -68,5 +68,5 @@ def test_what_cannot_be_frozen_is_told_in_one_sentence(value: object, make_recip
         make_recipe(encoder={"source": "x", "freeze": value})
 
     (problem,) = refusal.value.errors()
-    assert problem["loc"] == ("encoder", "freeze")
+    assert problem["loc"] == ("encoder", "pretrained", "freeze")
     assert problem["msg"] == 'Value error, should be "all", "embeddings" or a number of layers from 1 on'

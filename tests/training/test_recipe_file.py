@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from training.errors import RecipeError
-from training.recipe import FileData, HomeIntentsData
+from training.recipe import EncoderTable, FileData, HomeIntentsData, RecurrentEncoder
 from training.recipe_file import load_recipe
 
 RECIPES = Path(__file__).parents[2] / "models" / "recipes"
@@ -59,6 +59,7 @@ def test_overrides_are_read_as_toml(path: Path) -> None:
 def test_bare_words_are_strings(path: Path) -> None:
     recipe = load_recipe(path, ["encoder.source=package:another", "description=two words"])
 
+    assert isinstance(recipe.encoder, EncoderTable)
     assert (recipe.encoder.source, recipe.description) == ("package:another", "two words")
 
 
@@ -81,6 +82,7 @@ def test_variables_in_paths_are_expanded(path: Path, monkeypatch: pytest.MonkeyP
 
     assert isinstance(recipe.data, FileData)
     assert recipe.data.train == "/some/folder/x.csv"
+    assert isinstance(recipe.encoder, EncoderTable)
     assert (recipe.encoder.source, recipe.probes) == ("/some/folder/encoder", "/some/folder/p.jsonl")
 
 
@@ -112,6 +114,15 @@ WRONG = {
     "not finite": ("optim.lr=inf", "optim.lr: should be a finite number, not inf"),
     "a value for a table": ("optim=1", "optim: should be a table, not 1"),
     "a value for a table of several kinds": ("head=1", "head: should be a table, not 1"),
+    "key of a fresh encoder": (
+        "encoder.hidden=64",
+        'encoder.hidden is not a key here: it belongs to encoder.kind = "lstm"',
+    ),
+    "misspelt kind of encoder": (
+        "encoder.kind=lstmm",
+        'encoder.kind: is none of "pretrained", "lstm", "gru", "rnn", "transformer"; did you mean "lstm"?',
+    ),
+    "a value for an encoder": ("encoder=1", "encoder: should be a table, not 1"),
     "variable that is not set": (
         "encoder.source=${NO_SUCH_VARIABLE}/x",
         "encoder.source: the variable NO_SUCH_VARIABLE is not set; set it: export NO_SUCH_VARIABLE=FOLDER",
@@ -163,6 +174,73 @@ WRONG = {
 @pytest.mark.parametrize(("override", "message"), WRONG.values(), ids=WRONG)
 def test_wrong_value_is_refused_by_its_key(path: Path, override: str, message: str) -> None:
     assert refusal(path, override) == f"home.toml: {message}"
+
+
+def test_a_fresh_encoder_needs_data(path: Path) -> None:
+    path.write_text('name = "x"\n[encoder]\nkind = "gru"\n[head]\ntask = "embed"\n', encoding="utf-8")
+
+    message = '`encoder.kind = "gru"` and a recipe without `data` disagree: its weights are fresh'
+    assert refusal(path) == f"home.toml: {message}"
+
+
+def test_kind_of_encoder_is_pretrained_where_it_is_not_said(path: Path) -> None:
+    """And says nothing in a manifest, nor to a run that is taken up again."""
+    silent, said = load_recipe(path), load_recipe(path, ["encoder.kind=pretrained"])
+
+    assert isinstance(said.encoder, EncoderTable)
+    assert said == silent
+    assert "kind" not in said.model_dump(mode="json")["encoder"]
+
+
+FRESH = GOOD.replace('source = "package:some-encoder"', 'kind = "transformer"')
+WRONG_FRESH = {
+    "key of a pretrained encoder": (
+        "encoder.source=x",
+        'encoder.source is not a key here: it belongs to encoder.kind = "pretrained"',
+    ),
+    "misspelt key of a tokenizer": (
+        "encoder.tokenizer.sise=100",
+        "encoder.tokenizer.sise is not a key; did you mean encoder.tokenizer.size?",
+    ),
+    "kind of tokenizer that is none": (
+        "encoder.tokenizer.kind=unigram",
+        "encoder.tokenizer.kind: should be 'wordpiece', 'bpe' or 'characters', not 'unigram'",
+    ),
+    "too few tokens for bytes": (
+        "encoder.tokenizer={kind='bpe', size=100}",
+        'encoder.tokenizer: `size = 100` and `kind = "bpe"` disagree: the 256 bytes and 4 special tokens come first; '
+        "take at least 300",
+    ),
+    "activation of a cell with gates": (
+        "encoder={kind='lstm', activation='relu'}",
+        'encoder: `activation` and `kind = "lstm"` disagree: its gates have their own',
+    ),
+    "heads that do not share a state": (
+        "encoder={hidden=100, heads=3}",
+        "encoder: `hidden = 100` and `heads = 3` disagree: the heads share a state evenly",
+    ),
+    "pairs of an odd head": (
+        "encoder={hidden=12, heads=4}",
+        'encoder: `positions = "rotary"` and `heads = 4` disagree: it turns pairs of values, and a head has 3',
+    ),
+}
+
+
+@pytest.mark.parametrize(("override", "message"), WRONG_FRESH.values(), ids=WRONG_FRESH)
+def test_wrong_value_of_a_fresh_encoder_is_refused_by_its_key(path: Path, override: str, message: str) -> None:
+    path.write_text(FRESH, encoding="utf-8")
+
+    assert refusal(path, override) == f"home.toml: {message}"
+
+
+def test_a_fresh_encoder_keeps_its_kind(path: Path) -> None:
+    path.write_text(FRESH, encoding="utf-8")
+
+    recipe = load_recipe(path, ["encoder.kind=gru", "encoder.hidden=8"])
+
+    assert isinstance(recipe.encoder, RecurrentEncoder)
+    assert recipe.model_validate(recipe.model_dump(mode="json")) == recipe
+    assert (recipe.encoder.kind, recipe.encoder.hidden) == ("gru", 8)
 
 
 def test_every_wrong_value_is_named(path: Path) -> None:

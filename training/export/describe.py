@@ -36,7 +36,7 @@ from training.calibrate import Fitted
 from training.data.collate import encode
 from training.data.rows import Row, Splits
 from training.export.onnx import AXES, INPUTS, ExportedGraph
-from training.modeling import Encoder, LoadedEncoder, Model, logits_name
+from training.modeling import LoadedEncoder, Model, TextEncoder, logits_name
 from training.recipe import EmbedTask, Recipe
 
 MODEL_FILE = "model.fp32.onnx"
@@ -145,7 +145,7 @@ def space(trunk: Trunk, pooling: str, tokenizer: bytes) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
-def after_pooling(encoder: Encoder) -> list[str]:
+def after_pooling(encoder: TextEncoder) -> list[str]:
     """What makes another vector of the pooled one: `["Dense(384, 128, Tanh)"]`."""
     return [str(module) for module in encoder.after_pooling]
 

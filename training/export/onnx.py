@@ -22,6 +22,7 @@ import torch
 from onnx import ModelProto
 from onnxruntime.transformers.optimizer import optimize_model
 from onnxscript.rewriter.ort_fusions import optimize_for_ort
+from torch import nn
 
 from training.errors import TrainingError
 from training.modeling.model import Model
@@ -78,6 +79,7 @@ def export_graph(model: Model, way: Way, *, max_tokens: int) -> ExportedGraph:
     try:
         with _quiet():
             proto, exporter = way(model, max_tokens)
+            _set_widths(proto, model)
     except Exception as error:  # exporters raise whatever their many parts raise
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise TrainingError(f"the model cannot be exported to ONNX: {reason}") from error
@@ -100,6 +102,8 @@ def plain(model: Model, max_tokens: int) -> tuple[ModelProto, str]:
 
 
 def _dynamo(model: Model, max_tokens: int) -> torch.onnx.ONNXProgram:
+    if any(isinstance(module, nn.RNN) for module in model.modules()):
+        raise TrainingError("dynamo unrolls nn.RNN over the tokens of its example")  # and says nothing of it
     ids_BT, mask_BT = _example(max_tokens)
     axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("tokens", max=max_tokens)}
     program = torch.onnx.export(
@@ -118,11 +122,11 @@ def _dynamo(model: Model, max_tokens: int) -> torch.onnx.ONNXProgram:
 
 
 def torchscript(model: Model, max_tokens: int) -> tuple[ModelProto, str]:
-    """The older exporter, then ONNX Runtime's optimizer, which knows attention only as it is written out (`eager`)."""
-    trunk, buffer, outputs = model.encoder.trunk, io.BytesIO(), _output_names(model)
-    attention = trunk.config._attn_implementation
-    trunk.set_attn_implementation("eager")
-    try:
+    """The older exporter, then, for what is built like BERT, ONNX Runtime's optimizer, which knows attention only as it
+    is written out.
+    """
+    buffer, outputs = io.BytesIO(), _output_names(model)
+    with model.encoder.exporting() as heads:
         torch.onnx.export(
             model,
             _example(max_tokens),
@@ -133,11 +137,11 @@ def torchscript(model: Model, max_tokens: int) -> tuple[ModelProto, str]:
             output_names=outputs,
             dynamic_axes={name: dict(enumerate(AXES)) for name in INPUTS} | {name: {0: "batch"} for name in outputs},
         )
-    finally:
-        trunk.set_attn_implementation(attention)
-    heads = getattr(trunk.config, "num_attention_heads", 0)
+    exported = onnx.load_model_from_string(buffer.getvalue())
+    if heads is None:
+        return exported, "torchscript"
     optimized = optimize_model(
-        onnx.load_model_from_string(buffer.getvalue()),
+        exported,
         model_type="bert",
         num_heads=heads,
         hidden_size=model.encoder.hidden,
@@ -160,6 +164,14 @@ def _example(max_tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
 def _output_names(model: Model) -> list[str]:
     with torch.inference_mode():
         return list(model(*_example(3)))
+
+
+def _set_widths(proto: ModelProto, model: Model) -> None:
+    """Say how many values each output has: inference of shapes loses it behind recurrent operators."""
+    with torch.inference_mode():
+        outputs = model(*_example(3))
+    for value in proto.graph.output:
+        value.type.tensor_type.shape.dim[1].dim_value = outputs[value.name].shape[1]
 
 
 def _inlined(proto: ModelProto) -> ModelProto:

@@ -199,8 +199,7 @@ class _Gate:
     def _grid(self) -> Iterator[tuple[int, int, Rows]]:
         """The first row of a batch has the length, the others at most that."""
         generator = random.Random(GRID_SEED)
-        embeddings = self._reference.model.encoder.trunk.get_input_embeddings().num_embeddings
-        vocabulary = min(self._tokenizer.get_vocab_size(), int(embeddings))
+        vocabulary = min(self._tokenizer.get_vocab_size(), self._reference.model.encoder.vocabulary)
         longest = self._reference.max_tokens
         for length in sorted({*(min(length, longest) for length in LENGTHS), longest}):
             for batch in sorted({min(batch, most_rows(length)) for batch in BATCHES}):

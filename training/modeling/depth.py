@@ -9,11 +9,11 @@ import re
 from torch import nn
 
 from training.errors import TrainingError
-from training.modeling.encoder import Encoder
+from training.modeling.base import TextEncoder
 from training.recipe import Freeze
 
 
-def depths(encoder: Encoder) -> tuple[dict[str, int], int]:
+def depths(encoder: TextEncoder) -> tuple[dict[str, int], int]:
     """The depth of each parameter by its name, and the number L of layers.
 
     Raises:
@@ -29,7 +29,7 @@ def depths(encoder: Encoder) -> tuple[dict[str, int], int]:
     return found, count
 
 
-def freeze(encoder: Encoder, what: Freeze) -> None:
+def freeze(encoder: TextEncoder, what: Freeze) -> None:
     """Let nothing train of `what`: "all", "embeddings", or these and the lowest so many layers.
 
     Raises:

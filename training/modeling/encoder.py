@@ -5,7 +5,8 @@ and their kin – alone or in a folder of sentence-transformers. The tokenizer n
 where they can be seen (training/data/collate.py). B rows of a batch, T padded tokens, D values of a vector.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -19,6 +20,7 @@ from transformers.utils import logging as transformers_logging
 from app.bundle.manifest import Pooling
 from training.errors import TrainingError
 from training.modeling.after_pooling import AfterPooling, load_modules
+from training.modeling.base import TextEncoder
 from training.modeling.pooling import pool
 from training.modeling.settings import SourceSettings, read_settings
 from training.modeling.source import find_source
@@ -31,7 +33,7 @@ WRITE_TOKENIZER = (
 )
 
 
-class Encoder(nn.Module):
+class Encoder(TextEncoder):
     """A transformers model that ends in the pooled, unnormalised vector.
 
     Args:
@@ -58,17 +60,29 @@ class Encoder(nn.Module):
         vector_BD: torch.Tensor = self.after_pooling(pool(states.last_hidden_state, mask_BT, self.pooling))
         return vector_BD
 
-    def weights(self) -> dict[str, torch.Tensor]:
-        """Every weight that has a part in a vector, by name."""
-        after = {f"after_pooling.{name}": tensor for name, tensor in self.after_pooling.state_dict().items()}
-        return {**self.trunk.state_dict(), **after}
+    @property
+    def vocabulary(self) -> int:
+        """How many ids it knows."""
+        return int(self.trunk.get_input_embeddings().num_embeddings)
+
+    @contextmanager
+    def exporting(self) -> Iterator[int | None]:
+        """Attention is written out (`eager`) while this lasts; gives the number of its heads."""
+        attention = self.trunk.config._attn_implementation
+        self.trunk.set_attn_implementation("eager")
+        try:
+            yield getattr(self.trunk.config, "num_attention_heads", 0)
+        finally:
+            self.trunk.set_attn_implementation(attention)
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedEncoder:
-    """An encoder with all that is needed to feed it. `architecture` is transformers' class name."""
+    """An encoder with all that is needed to feed it. `architecture` is transformers' class name, or what a fresh one is
+    like.
+    """
 
-    encoder: Encoder
+    encoder: TextEncoder
     tokenizer: Tokenizer
     max_tokens: int
     pad_id: int

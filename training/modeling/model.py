@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from app.bundle.manifest import EMBEDDING_OUTPUT
-from training.modeling.encoder import Encoder
+from training.modeling.base import TextEncoder
 from training.modeling.heads import ClassifierHead
 
 
@@ -29,7 +29,7 @@ class Model(nn.Module):
         ValueError: two head names give one output name.
     """
 
-    def __init__(self, encoder: Encoder, heads: Mapping[str, ClassifierHead]) -> None:
+    def __init__(self, encoder: TextEncoder, heads: Mapping[str, ClassifierHead]) -> None:
         super().__init__()
         by_output = {logits_name(name): head for name, head in heads.items()}
         if len(by_output) != len(heads):

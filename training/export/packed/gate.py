@@ -167,7 +167,7 @@ def _batches(reference: Reference) -> Iterator[tuple[str, Rows, Shape]]:
     """A name, rows and the shape to run them in."""
     generator = random.Random(SEED)
     longest = reference.max_tokens
-    vocabulary = int(reference.model.encoder.trunk.get_input_embeddings().num_embeddings)
+    vocabulary = reference.model.encoder.vocabulary
 
     def row(length: int) -> list[int]:
         return [generator.randrange(vocabulary) for _ in range(length)]
