@@ -114,7 +114,8 @@ def describe(splits: Splits) -> list[str]:
 
 def said(splits: Splits, check: Check, findings: Sequence[Finding]) -> str:
     """A line on what one check found."""
-    return f"{what(splits, check)}: {len(findings):,} – {places(findings)}"
+    rows_in = sum(counts.rows_in for counts in splits.counts.values())
+    return f"{what(splits, check)}: {len(findings):,} of {rows_in:,} – {places(findings)}"
 
 
 def what(splits: Splits, check: Check) -> str:

