@@ -29,7 +29,8 @@ from training.modeling import ClassifierHead, LoadedEncoder, Model, load_encoder
 from training.modeling.depth import freeze
 from training.objectives import make_objective, make_pairs, retrieval_scores, scores_by_size, targets
 from training.progress import Progress
-from training.recipe import ClassifyTask, EncoderTable, Recipe
+from training.recipe import ClassifyTask, Recipe
+from training.recipe_encoder import EncoderTable
 from training.report import CURVES_FILE, METRICS_FILE, curves_png, metrics_file
 from training.resume import fingerprint
 from training.rng import seed_all

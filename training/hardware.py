@@ -15,7 +15,8 @@ import torch
 from training.errors import TrainingError
 from training.modeling.base import TextEncoder
 from training.modeling.model import Model
-from training.recipe import EncoderTable, HardwareTable, Recipe
+from training.recipe import HardwareTable, Recipe
+from training.recipe_encoder import EncoderTable
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 

@@ -6,25 +6,14 @@ the nearest known one. A recipe without `[data]` imports its encoder as it is. P
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from app.bundle.manifest import Name, Pooling, ScopeScore, Sha256
+from app.bundle.manifest import Name, ScopeScore, Sha256
 from training.recipe_conflicts import conflicts
+from training.recipe_encoder import AnyEncoder
+from training.recipe_table import Table
 
-Freeze = Literal["all", "embeddings"] | int
 Schedule = Literal["linear", "cosine", "constant", "wsd"]
-
-MIN_BPE = 300  # 256 bytes, 4 special tokens, and some merges
-
-
-class Table(BaseModel):
-    """Base of every table of a recipe."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-    def changed(self) -> set[str]:
-        """The keys whose value is not the default one: those a dumped recipe and its author agree to have set."""
-        return {key for key, field in type(self).model_fields.items() if getattr(self, key) != field.default}
 
 
 class Columns(Table):
@@ -49,7 +38,9 @@ class RowsData(Table):
     test_share: float = Field(default=0.1, gt=0, lt=0.5)
     columns: Columns = Columns()
     as_published: bool = False  # rows that stand there twice stay, and a text under two labels is no fault
-    apart_from: list[Literal["dev", "test"]] = []  # train rows that share any single text with these are left out
+    apart_from: list[Literal["dev", "test"]] = Field(
+        default=[]
+    )  # train rows that share any single text with these are left out
     one_label_only: bool = False  # rows whose label is a list of several are left out, not refused
     origin: str = ""  # who made the data and under which licence, for the model card
 
@@ -65,7 +56,7 @@ class FileData(RowsData):
 
     source: Literal["files"]
     train: str
-    sha256: dict[str, Sha256] = {}  # by file name: refuse other bytes
+    sha256: dict[str, Sha256] = Field(default={})  # by file name: refuse other bytes
 
 
 class DatasetData(RowsData):
@@ -103,116 +94,14 @@ LOSS_KEYS = {
 }
 
 
-class EncoderTable(Table):
-    """A pretrained encoder: `package:NAME` (an installed distribution), a folder, or a hub id."""
-
-    kind: Literal["pretrained"] = Field(default="pretrained", exclude=True)  # the default says nothing in a manifest
-    source: str
-    sha256: Sha256 | None = None  # of model.safetensors: refuse other weights
-    revision: str | None = None  # hub ids only
-    pooling: Pooling | None = None  # None: what the source's 1_Pooling/config.json says, else mean
-    max_tokens: int | None = Field(default=None, ge=3)  # None: what the source says
-    freeze: Freeze | None = None  # what does not train; a number: the embeddings and the lowest so many layers
-    checkpointing: bool = False  # keep less for the way back and compute it again: less memory, a third more time
-
-    @field_validator("freeze", mode="before")
-    @classmethod
-    def _is_a_part(cls, value: object) -> object:
-        if value in (None, "all", "embeddings") or (
-            isinstance(value, int) and not isinstance(value, bool) and value >= 1
-        ):
-            return value
-        raise ValueError('should be "all", "embeddings" or a number of layers from 1 on')
-
-
-class TokenizerTable(Table):
-    """A tokenizer that learns its pieces from the texts of train (training/vocabulary/train.py)."""
-
-    kind: Literal["wordpiece", "bpe", "characters"] = "wordpiece"
-    size: int = Field(default=8000, ge=32)  # tokens at most, special ones included
-    lowercase: bool = True
-
-    @model_validator(mode="after")
-    def _bytes_have_room(self) -> Self:
-        if self.kind == "bpe" and self.size < MIN_BPE:
-            raise ValueError(
-                f'`size = {self.size}` and `kind = "bpe"` disagree: the 256 bytes and 4 special tokens come first; '
-                f"take at least {MIN_BPE}"
-            )
-        return self
-
-
-class RecurrentEncoder(Table):
-    """A recurrent encoder with fresh weights (training/modeling/scratch/recurrent.py)."""
-
-    kind: Literal["rnn", "lstm", "gru"]
-    tokenizer: TokenizerTable = TokenizerTable()
-    embedding: int = Field(default=128, ge=1)  # values of a token before the first layer
-    hidden: int = Field(default=256, ge=1)  # values of a state in one direction
-    layers: int = Field(default=1, ge=1)
-    bidirectional: bool = True
-    activation: Literal["tanh", "relu"] | None = None  # of an rnn; None: tanh
-    dropout: float = Field(default=0.3, ge=0, lt=1)
-    pooling: Pooling = "mean"
-    max_tokens: int = Field(default=128, ge=3)
-
-    @model_validator(mode="after")
-    def _activation_is_of_rnn(self) -> Self:
-        if self.kind != "rnn" and self.activation is not None:
-            raise ValueError(f'`activation` and `kind = "{self.kind}"` disagree: its gates have their own')
-        return self
-
-
-class TransformerEncoder(Table):
-    """A transformer with fresh weights (training/modeling/scratch/transformer.py)."""
-
-    kind: Literal["transformer"]
-    tokenizer: TokenizerTable = TokenizerTable()
-    hidden: int = Field(default=128, ge=1)
-    layers: int = Field(default=2, ge=1)
-    heads: int = Field(default=4, ge=1)
-    feed_forward: int = Field(default=512, ge=1)
-    positions: Literal["sinusoidal", "learned", "rotary"] = "rotary"
-    norm: Literal["pre", "post"] = "pre"
-    dropout: float = Field(default=0.1, ge=0, lt=1)
-    pooling: Pooling = "mean"
-    max_tokens: int = Field(default=128, ge=3)
-
-    @model_validator(mode="after")
-    def _heads_share_the_state(self) -> Self:
-        if self.hidden % self.heads:
-            raise ValueError(
-                f"`hidden = {self.hidden}` and `heads = {self.heads}` disagree: the heads share a state evenly"
-            )
-        if self.positions == "rotary" and self.hidden // self.heads % 2:
-            raise ValueError(
-                f'`positions = "rotary"` and `heads = {self.heads}` disagree: it turns pairs of values, and a head has '
-                f"{self.hidden // self.heads}"
-            )
-        return self
-
-
-def _kind_of_encoder(value: object) -> str:
-    """Which table `[encoder]` is: the one of a pretrained encoder where it does not say."""
-    kind = value.get("kind", "pretrained") if isinstance(value, dict) else getattr(value, "kind", "pretrained")
-    return "recurrent" if kind in ("rnn", "lstm", "gru") else str(kind)
-
-
-AnyEncoder = Annotated[
-    Annotated[EncoderTable, Tag("pretrained")]
-    | Annotated[RecurrentEncoder, Tag("recurrent")]
-    | Annotated[TransformerEncoder, Tag("transformer")],
-    Discriminator(_kind_of_encoder),
-]
-
-
 class EmbedTask(Table):
     """Train or import the pooled vector itself."""
 
     task: Literal["embed"]
     name: Name = "embedding"
     normalize: bool = True
-    cuts: list[Annotated[int, Field(ge=1)]] = []  # train the first so many numbers as vectors of their own (Matryoshka)
+    # Train the first so many numbers as vectors of their own (Matryoshka).
+    cuts: list[Annotated[int, Field(ge=1)]] = Field(default=[])
 
 
 class ScopeTable(Table):
@@ -250,7 +139,8 @@ class ClassifyTask(Table):
     name: Name = "label"
     dropout: float = Field(default=0.1, ge=0, lt=1)
     out_of_scope: ScopeTable | None = None
-    coverages: list[Annotated[float, Field(gt=0, lt=1)]] = [0.9, 0.95, 0.99]  # of conformal sets, fitted on dev
+    # Of conformal sets, fitted on dev.
+    coverages: list[Annotated[float, Field(gt=0, lt=1)]] = Field(default=[0.9, 0.95, 0.99])
 
 
 HeadTable = Annotated[EmbedTask | ClassifyTask, Field(discriminator="task")]

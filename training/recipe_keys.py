@@ -9,17 +9,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from training.recipe import (
-    ClassifyTask,
-    DatasetData,
-    EmbedTask,
-    EncoderTable,
-    FileData,
-    HomeIntentsData,
-    Recipe,
-    RecurrentEncoder,
-    TransformerEncoder,
-)
+from training.recipe import ClassifyTask, DatasetData, EmbedTask, FileData, HomeIntentsData, Recipe
+from training.recipe_encoder import EncoderTable, RecurrentEncoder, TransformerEncoder
 
 # The tables whose type one of their own keys decides: table → (that key, its value → type).
 UNIONS: dict[str, tuple[str, dict[str, type[BaseModel]]]] = {

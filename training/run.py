@@ -23,7 +23,8 @@ from training.export.publish import publish
 from training.finetune import fine_tune
 from training.modeling import LoadedEncoder, Model, load_encoder
 from training.progress import Progress
-from training.recipe import Columns, EmbedTask, EncoderTable, Recipe
+from training.recipe import Columns, EmbedTask, Recipe
+from training.recipe_encoder import EncoderTable
 from training.recipe_file import load_recipe
 
 

@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from unittest.mock import ANY
 
 import numpy as np
 import pytest
@@ -39,7 +38,7 @@ def test_a_classifier_comes_with_all_its_figures(make_recipe: MakeRecipe, intent
     assert metrics["out_of_scope"]["score"] == "max_probability"
     low, high = metrics["intervals"]["accuracy"]
     assert low <= metrics["accuracy"] <= high
-    assert metrics["conformal"] == {"0.9": {"held": ANY, "labels": ANY}}  # twelve dev rows are too few for 95 %
+    assert set(metrics["conformal"]) == {"0.9"}  # twelve dev rows are too few for 95 %
     assert (tmp_path / "report" / "mistakes.jsonl").exists()
     assert set(metrics["per_class"]) == {"switch_off", "switch_on"}
     assert set(metrics["baselines"]) == {"tfidf_svm", "frozen_logistic_regression"}

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from training.errors import RecipeError
-from training.recipe import EncoderTable, FileData, HomeIntentsData, RecurrentEncoder
+from training.recipe import FileData, HomeIntentsData
+from training.recipe_encoder import EncoderTable, RecurrentEncoder
 from training.recipe_file import load_recipe
 
 RECIPES = Path(__file__).parents[2] / "models" / "recipes"

@@ -3,10 +3,11 @@
 `load` reads what the recipe's `[data]` names into three splits; `describe` says what became of the rows.
 """
 
+from collections.abc import Collection
 from pathlib import Path
 
 from training.data.checks import describe
-from training.data.outside import set_apart
+from training.data.outside import take_out
 from training.data.rows import Counts, Row, Splits
 from training.data.sources import load_dataset, load_files
 from training.errors import DataError, RecipeError
@@ -23,19 +24,19 @@ def load(recipe: Recipe, folder: Path) -> Splits:
         DataError: every problem of the data, found before the first step.
         RecipeError: the recipe has no data, or data its head cannot learn from.
     """
-    splits = _load(recipe, folder)
     scope = recipe.head.out_of_scope if isinstance(recipe.head, ClassifyTask) else None
-    if scope is not None and scope.label is not None:
-        return set_apart(splits, scope.label, needed=scope.score is None)
-    return splits
+    if scope is None or scope.label is None:
+        return _load(recipe, folder, [])
+    splits = _load(recipe, folder, [scope.label])
+    return take_out(splits, scope.label, needed=scope.score is None)
 
 
-def _load(recipe: Recipe, folder: Path) -> Splits:
+def _load(recipe: Recipe, folder: Path, untrained: Collection[str]) -> Splits:
     match recipe.data:
         case FileData() as data:
-            return load_files(data, folder, recipe.head.task)
+            return load_files(data, folder, recipe.head.task, untrained)
         case DatasetData() as data:
-            return load_dataset(data, recipe.head.task)
+            return load_dataset(data, recipe.head.task, untrained)
         case HomeIntentsData() as data:
             if recipe.head.task != "classify":
                 raise RecipeError(f"{recipe.name}: home-assistant-intents has labels; give it a head that classifies")

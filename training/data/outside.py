@@ -6,14 +6,14 @@ from training.data.rows import Row, Splits
 from training.errors import DataError
 
 
-def set_apart(splits: Splits, label: str, *, needed: bool) -> Splits:
+def take_out(splits: Splits, label: str, *, needed: bool) -> Splits:
     """`splits` with the rows of `label` in `outside`. Those of train and dev choose the score of scope, for neither is
     trained; those of test judge it.
 
     Raises:
         DataError: no row has this label, or no row of train or dev and the score is to be chosen by them (`needed`).
     """
-    if label not in splits.labels:
+    if all(row.label != label for rows in (splits.train, splits.dev, splits.test) for row in rows):
         raise DataError(f"head.out_of_scope: no row has the label {label!r}")
     train, dev, test = ([row for row in rows if row.label != label] for rows in (splits.train, splits.dev, splits.test))
     chosen_by = [row for row in (*splits.train, *splits.dev) if row.label == label]

@@ -5,7 +5,7 @@ all files are found before one `DataError` is raised: nothing is trained on data
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from training.data import hub
@@ -32,8 +32,9 @@ from training.recipe import DatasetData, FileData
 Sources = Mapping[Split, Iterator[Record]]
 
 
-def load_files(data: FileData, folder: Path, task: str) -> Splits:
-    """The rows of files; relative paths start at `folder`. `task` is "classify" or "embed".
+def load_files(data: FileData, folder: Path, task: str, untrained: Collection[str] = ()) -> Splits:
+    """The rows of files; relative paths start at `folder`. `task` is "classify" or "embed"; labels that are
+    `untrained` may stand in dev and test alone.
 
     Raises:
         DataError: with every problem of every file.
@@ -41,23 +42,26 @@ def load_files(data: FileData, folder: Path, task: str) -> Splits:
     paths: dict[Split, Path] = {split: folder / name for split in SPLITS if (name := getattr(data, split)) is not None}
     digests = _check_bytes(list(paths.values()), data.sha256)
     wanted = wanted_columns(data.columns, task)
-    return _assemble(data, task, {split: read(path, wanted) for split, path in paths.items()}, digests)
+    return _assemble(data, task, {split: read(path, wanted) for split, path in paths.items()}, digests, untrained)
 
 
-def load_dataset(data: DatasetData, task: str) -> Splits:
-    """The rows of a Hugging Face data set.
+def load_dataset(data: DatasetData, task: str, untrained: Collection[str] = ()) -> Splits:
+    """The rows of a Hugging Face data set; `untrained` as for files.
 
     Raises:
         DataError: it cannot be fetched, or has problems: all of them.
     """
     names: dict[Split, str] = {split: name for split in SPLITS if (name := getattr(data, split)) is not None}
     wanted = wanted_columns(data.columns, task)
-    splits = _assemble(data, task, {split: hub.records(data, name, wanted) for split, name in names.items()}, {})
+    sources = {split: hub.records(data, name, wanted) for split, name in names.items()}
+    splits = _assemble(data, task, sources, {}, untrained)
     splits.digests.update({f"{data.id}[{name}]": _digest_rows(getattr(splits, split)) for split, name in names.items()})
     return splits
 
 
-def _assemble(data: FileData | DatasetData, task: str, sources: Sources, digests: dict[str, str]) -> Splits:
+def _assemble(
+    data: FileData | DatasetData, task: str, sources: Sources, digests: dict[str, str], untrained: Collection[str]
+) -> Splits:
     pools: dict[Split, Pool] = {split: Pool() for split in SPLITS}
     problems: list[str] = []
     for split, records in sources.items():
@@ -71,7 +75,7 @@ def _assemble(data: FileData | DatasetData, task: str, sources: Sources, digests
     if data.apart_from:
         set_apart(pools, data.apart_from)
     if task == "classify":
-        problems += refuse_unknown_labels(pools)
+        problems += refuse_unknown_labels(pools, untrained)
     if not problems:
         problems += refuse_too_few(pools, is_labelled=task == "classify")
     counts: dict[str, Counts] = {split: pool.counts() for split, pool in pools.items()}

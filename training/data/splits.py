@@ -10,7 +10,7 @@ or refused for being there twice, and all of it is counted.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -149,14 +149,15 @@ def _shared(rows: Iterable[Row], others: Iterable[Row]) -> Iterator[tuple[Row, s
         yield row, next((there[key] for text in row.texts if (key := _digest(normal(text))) in there), "")
 
 
-def refuse_unknown_labels(pools: Mapping[Split, Pool]) -> list[str]:
-    """Take the rows out of dev and test whose label train does not have; returns a problem for each.
+def refuse_unknown_labels(pools: Mapping[Split, Pool], untrained: Collection[str] = ()) -> list[str]:
+    """Take the rows out of dev and test whose label train does not have; a problem for each, but for labels that
+    are not to be trained.
 
     A train split that could not be read says nothing about labels: then nothing is refused.
     """
     if not pools["train"].is_whole or not pools["train"].rows:
         return []
-    trained = {row.label for row in pools["train"].rows}
+    trained = {row.label for row in pools["train"].rows} | set(untrained)
     problems: list[str] = []
     for split in ("dev", "test"):
         pool = pools[split]

@@ -14,7 +14,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 
 from training.errors import TrainingError
 from training.modeling.folder import read_folder
-from training.recipe import EncoderTable
+from training.recipe_encoder import EncoderTable
 
 PACKAGE = "package:"
 CONFIG = "config.json"

@@ -5,14 +5,14 @@ from dataclasses import replace
 import pytest
 
 from tests.training.tiny import intent_splits
-from training.data.outside import set_apart
+from training.data.outside import take_out
 from training.errors import DataError
 
 
 def test_rows_of_the_label_stand_apart() -> None:
     splits = intent_splits()
 
-    found = set_apart(splits, "switch_off", needed=True)
+    found = take_out(splits, "switch_off", needed=True)
 
     assert found.labels == ["switch_on"]
     assert {row.label for rows in (found.train, found.dev, found.test) for row in rows} == {"switch_on"}
@@ -23,7 +23,7 @@ def test_rows_of_the_label_stand_apart() -> None:
 
 def test_a_label_that_no_row_has_is_refused() -> None:
     with pytest.raises(DataError, match=r"head\.out_of_scope: no row has the label 'oos'"):
-        set_apart(intent_splits(), "oos", needed=False)
+        take_out(intent_splits(), "oos", needed=False)
 
 
 def test_rows_are_needed_where_they_shall_choose_the_score() -> None:
@@ -31,6 +31,6 @@ def test_rows_are_needed_where_they_shall_choose_the_score() -> None:
     train, dev = ([row for row in rows if row.label == "switch_on"] for rows in (splits.train, splits.dev))
     only_test = replace(splits, train=train, dev=dev)
 
-    assert set_apart(only_test, "switch_off", needed=False).outside["dev"] == []
+    assert take_out(only_test, "switch_off", needed=False).outside["dev"] == []
     with pytest.raises(DataError, match="no train or dev row has the label 'switch_off'; name a `score`"):
-        set_apart(only_test, "switch_off", needed=True)
+        take_out(only_test, "switch_off", needed=True)

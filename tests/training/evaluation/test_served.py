@@ -98,3 +98,20 @@ def test_the_best_score_on_dev_is_taken(recipe: Path) -> None:
     assert set(on_dev) == {"max_probability", "energy", "mahalanobis"}
     assert figures["score"] == max(on_dev, key=lambda score: on_dev[score])
     assert 0 < figures["auroc"] <= 1
+
+
+@pytest.mark.slow
+def test_rows_of_no_label_may_stand_in_dev_and_test_alone(recipe: Path) -> None:
+    lines = (recipe.parent / "sentences.jsonl").read_text().splitlines(keepends=True)
+    weather = [line for line in lines if '"weather"' in line]
+    (recipe.parent / "train.jsonl").write_text("".join(line for line in lines if '"weather"' not in line))
+    for name, rows in (("dev", weather[:40]), ("test", weather[40:])):
+        others = [line for line in lines if '"weather"' not in line][:: 7 if name == "dev" else 11]
+        (recipe.parent / f"{name}.jsonl").write_text("".join(rows + others))
+    overrides = [f"data.{name}={name}.jsonl" for name in ("train", "dev", "test")]
+    scope = ['head.out_of_scope={label="weather"}', "budget.epochs=1", "baselines=false"]
+
+    folder = train(recipe, models=recipe.parent, progress=Progress(), overrides=[*overrides, *scope])
+
+    figures = cast("dict[str, Any]", open_bundle(folder).manifest.metrics["out_of_scope"])
+    assert figures["score"] in figures["auroc_on_dev"]

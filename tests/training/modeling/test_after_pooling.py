@@ -12,7 +12,8 @@ from training.export.describe import after_pooling, weights_digest
 from training.finetune import fine_tune
 from training.modeling import load_encoder
 from training.progress import Progress
-from training.recipe import EncoderTable, Recipe
+from training.recipe import Recipe
+from training.recipe_encoder import EncoderTable
 
 WIDTH = 16
 
