@@ -226,8 +226,8 @@ def test_long_rows_come_in_batches_that_fit_the_memory(
     most = 2 * reference.max_tokens
     shapes: list[tuple[int, int]] = []
 
-    def watched(rows: Rows, pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:
-        ids_BT, mask_BT = pad(rows, pad_id)
+    def watched(rows: Rows, pad_id: int, device: torch.device | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        ids_BT, mask_BT = pad(rows, pad_id, device=device)
         shapes.append((ids_BT.shape[0], ids_BT.shape[1]))
         return ids_BT, mask_BT
 
