@@ -60,7 +60,7 @@ def random_steps(count: int) -> list[int]:
     return random.Random(11).sample(range(1, STEPS + 1), count)
 
 
-@pytest.mark.parametrize("count", [pytest.param(FEW, marks=pytest.mark.slow), pytest.param(20, marks=pytest.mark.long)])
+@pytest.mark.parametrize("count", [pytest.param(FEW, marks=pytest.mark.long), pytest.param(20, marks=pytest.mark.long)])
 def test_a_run_killed_at_a_random_step_resumes_to_the_bit(count: int, sweep: Sweep) -> None:
     for step in random_steps(count):
         folder, outcome = sweep.job(f"step-{step}", step=step)
@@ -69,7 +69,7 @@ def test_a_run_killed_at_a_random_step_resumes_to_the_bit(count: int, sweep: Swe
         sweep.check(folder)
 
 
-@pytest.mark.parametrize("share", [pytest.param(10, marks=pytest.mark.slow), pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.parametrize("share", [pytest.param(10, marks=pytest.mark.long), pytest.param(1, marks=pytest.mark.long)])
 def test_a_run_killed_at_any_event_of_a_save_resumes_to_the_bit(share: int, sweep: Sweep) -> None:
     """Every event, or one in `share`."""
     for save in SAVES:
@@ -84,7 +84,7 @@ def test_a_run_killed_at_any_event_of_a_save_resumes_to_the_bit(share: int, swee
             sweep.check(folder)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_full_disk_is_one_error_and_costs_no_checkpoint(sweep: Sweep) -> None:
     """A file may not grow over 4 KiB: the write fails in the middle, as on a disk without room."""
     folder, _ = sweep.job("full", step=7)

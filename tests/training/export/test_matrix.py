@@ -61,7 +61,7 @@ QUICK = ("distilbert", "mpnet", "deberta-v3", "modernbert")  # one of each kind;
 
 def families() -> list[Any]:
     """All of them; some in `make test`, the others, which share their code, in `make test-long`."""
-    marks = {family: pytest.mark.slow if family in QUICK else pytest.mark.long for family in FAMILIES}
+    marks = {family: pytest.mark.long if family in QUICK else pytest.mark.long for family in FAMILIES}
     return [pytest.param(family, marks=marks[family]) for family in FAMILIES]
 
 
@@ -156,7 +156,7 @@ def _raw_scores(classified: dict[str, Any], manifest: Manifest) -> Floats:
     return np.array([[row[label] for label in head.labels] for row in rows], np.float32)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_folder_of_sentence_transformers_is_served_with_its_vectors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
