@@ -56,16 +56,10 @@ EXPECTED: Mapping[str, tuple[str, Mapping[str, int]]] = {
     "deberta-v3": ("dynamo + ort_fusions", {"BiasGelu": 2, "FusedMatMul": 4, "SkipLayerNormalization": 4}),
     "modernbert": ("dynamo + ort_fusions", {"MultiHeadAttention": 3}),
 }
-QUICK = ("distilbert", "mpnet", "deberta-v3", "modernbert")  # one of each kind; test_onnx.py has BERT
 
 
-def families() -> list[Any]:
-    """All of them; some in `make test`, the others, which share their code, in `make test-long`."""
-    marks = {family: pytest.mark.long if family in QUICK else pytest.mark.long for family in FAMILIES}
-    return [pytest.param(family, marks=marks[family]) for family in FAMILIES]
-
-
-@pytest.mark.parametrize("family", families())
+@pytest.mark.long
+@pytest.mark.parametrize("family", FAMILIES)
 def test_family_trains_and_answers_as_in_transformers(family: str, intents: Splits, tmp_path: Path) -> None:
     recipe = _recipe(save_family(family, tmp_path / family))
     tuned = fine_tune(recipe, intents, runs=tmp_path / "runs", resume=False, progress=Progress())
