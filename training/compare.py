@@ -16,7 +16,7 @@ from app.bundle.verify import verify
 from training.build import store_of
 from training.data.rows import Row
 from training.errors import TrainingError
-from training.evaluation.paired import LEVEL, Difference, difference, mcnemar, sign_flip
+from training.evaluation.paired import LEVEL, Difference, difference, difference_of_means, mcnemar, sign_flip
 from training.judge import graph_outputs
 from training.metrics import class_figures, confusion_matrix, macro_f1, retrieval_ranks
 from training.progress import Progress
@@ -101,13 +101,7 @@ def _by_labels(a: Bundle, b: Bundle, test: Sequence[Row], progress: Progress) ->
         return macro_f1(class_figures(confusion_matrix(right_N[rows], found_N[rows], len(labels))))
 
     differences = [
-        difference(
-            "accuracy",
-            lambda rows: float(hits_a_N[rows].mean()),
-            lambda rows: float(hits_b_N[rows].mean()),
-            len(test),
-            mcnemar(hits_a_N, hits_b_N),
-        ),
+        difference_of_means("accuracy", hits_a_N, hits_b_N, mcnemar(hits_a_N, hits_b_N)),
         difference("macro_f1", lambda rows: f1(a_N, rows), lambda rows: f1(b_N, rows), len(test), None),
     ]
     return _comparison(a, b, differences, hits_a_N, hits_b_N)
@@ -120,15 +114,7 @@ def _by_retrieval(a: Bundle, b: Bundle, test: Sequence[Row], progress: Progress)
         vectors = unit(graph_outputs(bundle, texts + positives, progress)[EMBEDDING_OUTPUT])
         ranks.append(retrieval_ranks(vectors[: len(test)], vectors[len(test) :], positives))
     a_N, b_N = (1 / rank_N for rank_N in ranks)
-    differences = [
-        difference(
-            "mrr",
-            lambda rows: float(a_N[rows].mean()),
-            lambda rows: float(b_N[rows].mean()),
-            len(test),
-            sign_flip(a_N, b_N),
-        )
-    ]
+    differences = [difference_of_means("mrr", a_N, b_N, sign_flip(a_N, b_N))]
     return _comparison(a, b, differences, ranks[0] == 1, ranks[1] == 1)
 
 

@@ -1,16 +1,13 @@
 """How does a recipe with data become a trained model and its figures?
 
 Load → build → baselines → train → calibrate on dev → judge on test. Test rows are read only in the last step.
-N rows, C labels.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from app.bundle.manifest import EMBEDDING_OUTPUT
 from app.bundle.scoring import unit
@@ -21,7 +18,6 @@ from training.data.overview import Overview, overview, sentences
 from training.data.report import write_report
 from training.data.rows import Row, Splits
 from training.errors import TrainingError
-from training.evaluate import predict
 from training.evaluation.classifier import Classifier, judge_classifier
 from training.hardware import pick_device
 from training.loop import Trained, train
@@ -35,7 +31,6 @@ from training.report import CURVES_FILE, METRICS_FILE, curves_png, metrics_file
 from training.resume import fingerprint
 from training.rng import seed_all
 
-Floats = NDArray[np.float32]
 DATA_REPORT = "data"  # in the folder of the run: it shows texts, which no bundle may hold
 
 
@@ -70,7 +65,7 @@ def fine_tune(
     if recipe.threads is not None:
         torch.set_num_threads(recipe.threads)
     with progress.step("loading the encoder"):
-        loaded = load_encoder(recipe.encoder, _all_texts(splits.train), seed=recipe.seed)
+        loaded = load_encoder(recipe.encoder, [text for row in splits.train for text in row.texts], seed=recipe.seed)
     view = _check(recipe, splits, loaded, runs, progress)
     model = build_model(loaded, recipe, splits.labels).to(pick_device(recipe.hardware))
     objective = make_objective(recipe, recipe.loss, splits, loaded)
@@ -127,14 +122,15 @@ def _baselines(
     if recipe.head.task == "embed":
         with progress.step("baseline: the encoder before training"):
             return {"encoder_before_training": retrieval_scores(model, make_pairs(splits.test, loaded), loaded.pad_id)}
-    train_N, test_N = _targets(splits.train, splits), _targets(splits.test, splits)
+    classifier = Classifier(recipe.head, model, loaded, splits)
+    train_N, test_N = classifier.targets(splits.train), classifier.targets(splits.test)
     with progress.step("baseline: tf-idf and a linear SVM"):
-        svm = tfidf_svm(_texts(splits.train), train_N, _texts(splits.test), test_N, recipe.seed)
+        texts, test_texts = ([row.text for row in rows] for rows in (splits.train, splits.test))
+        svm = tfidf_svm(texts, train_N, test_texts, test_N, recipe.seed)
     if is_fresh:
         return {"tfidf_svm": {"accuracy": svm}}
     with progress.step("baseline: frozen encoder and logistic regression"):
-        train_ND = unit(_outputs(model, loaded, splits.train)[EMBEDDING_OUTPUT])
-        test_ND = unit(_outputs(model, loaded, splits.test)[EMBEDDING_OUTPUT])
+        train_ND, test_ND = (unit(classifier.outputs(rows)[EMBEDDING_OUTPUT]) for rows in (splits.train, splits.test))
         frozen = frozen_regression(train_ND, train_N, test_ND, test_N)
     return {"tfidf_svm": {"accuracy": svm}, "frozen_logistic_regression": {"accuracy": frozen}}
 
@@ -165,20 +161,3 @@ def _run_figures(trained: Trained, splits: Splits) -> dict[str, object]:
         "steps": trained.steps,
         "rows": {"train": len(splits.train), "dev": len(splits.dev), "test": len(splits.test)},
     }
-
-
-def _outputs(model: Model, loaded: LoadedEncoder, rows: Sequence[Row]) -> Mapping[str, Floats]:
-    return predict(model, loaded.tokenizer, _texts(rows), max_tokens=loaded.max_tokens, pad_id=loaded.pad_id)
-
-
-def _texts(rows: Sequence[Row]) -> list[str]:
-    return [row.text for row in rows]
-
-
-def _all_texts(rows: Sequence[Row]) -> list[str]:
-    """Of pairs and triplets all parts."""
-    return [text for row in rows for text in (row.text, row.positive, row.negative) if text is not None]
-
-
-def _targets(rows: Sequence[Row], splits: Splits) -> NDArray[np.int64]:
-    return np.array(targets(rows, splits.labels), np.int64)

@@ -20,7 +20,7 @@ from training.data.lines import FileFault
 from training.errors import DataError, RecipeError, TrainingError
 from training.export.describe import Finished
 from training.export.publish import publish
-from training.finetune import fine_tune
+from training.finetune import Tuned, fine_tune
 from training.modeling import LoadedEncoder, Model, load_encoder
 from training.progress import Progress
 from training.recipe import Columns, EmbedTask, Recipe
@@ -43,8 +43,12 @@ def train(path: Path, *, models: Path, progress: Progress, overrides: Sequence[s
     runs = models / "runs" / recipe.name
     probes = read_probes(recipe, path.parent)
     tuned = fine_tune(recipe, splits, runs=runs, resume=resume, progress=progress, probes=probes)
-    finished = Finished(recipe, tuned.model, tuned.loaded, tuned.fitted, tuned.metrics, tuned.report, splits)
-    return publish(finished, store_of(models), progress=progress)
+    return publish(finished(recipe, tuned, splits), store_of(models), progress=progress)
+
+
+def finished(recipe: Recipe, tuned: Tuned, splits: Splits) -> Finished:
+    """What fine-tuning made, ready to be published."""
+    return Finished(recipe, tuned.model, tuned.loaded, tuned.fitted, tuned.metrics, tuned.report, splits)
 
 
 def export(path: Path, *, models: Path, progress: Progress, overrides: Sequence[str] = ()) -> Path:
@@ -120,8 +124,8 @@ def default_name(source: str) -> str:
 
 
 def _publish_encoder(recipe: Recipe, loaded: LoadedEncoder, models: Path, progress: Progress) -> Path:
-    finished = Finished(recipe, Model(loaded.encoder, {}).eval(), loaded, Fitted(), {}, {}, None)
-    return publish(finished, store_of(models), progress=progress)
+    imported = Finished(recipe, Model(loaded.encoder, {}).eval(), loaded, Fitted(), {}, {}, None)
+    return publish(imported, store_of(models), progress=progress)
 
 
 def _check_finished(recipe: Recipe, runs: Path) -> None:

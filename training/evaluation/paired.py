@@ -64,3 +64,8 @@ def difference(
     all_N = np.arange(rows)
     low, high = interval(lambda drawn_N: figure_b(drawn_N) - figure_a(drawn_N), rows)
     return Difference(metric, figure_a(all_N), figure_b(all_N), (low, high), p)
+
+
+def difference_of_means(metric: str, a_N: Floats | Bools, b_N: Floats | Bools, p: float) -> Difference:
+    """`difference` of the means of what each row is worth."""
+    return difference(metric, lambda rows: float(a_N[rows].mean()), lambda rows: float(b_N[rows].mean()), len(a_N), p)

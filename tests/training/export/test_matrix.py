@@ -32,14 +32,13 @@ from app.types import ModelKey
 from tests.fakes import Client
 from tests.training.families import FAMILIES, HIDDEN, MAX_TOKENS, plain_wordpiece, save_family
 from training.data.rows import Splits
-from training.export.describe import Finished
 from training.export.packed.families import FAMILIES as PACKED_FAMILIES
 from training.export.publish import publish
 from training.export.variants import MAKERS
-from training.finetune import Tuned, fine_tune
+from training.finetune import fine_tune
 from training.progress import Progress
 from training.recipe import Recipe
-from training.run import import_encoder
+from training.run import finished, import_encoder
 
 Floats = NDArray[np.float32]
 
@@ -64,7 +63,7 @@ def test_family_trains_and_answers_as_in_transformers(family: str, intents: Spli
     recipe = _recipe(save_family(family, tmp_path / family))
     tuned = fine_tune(recipe, intents, runs=tmp_path / "runs", resume=False, progress=Progress())
 
-    folder = publish(_finished(recipe, tuned, intents), tmp_path / "store", progress=Progress())
+    folder = publish(finished(recipe, tuned, intents), tmp_path / "store", progress=Progress())
 
     manifest = open_bundle(folder).manifest
     assert (manifest.training["exporter"], manifest.fused_ops["model.fp32.onnx"]) == EXPECTED[family]
@@ -107,10 +106,6 @@ def _recipe(folder: Path) -> Recipe:
             "export": {"int8": False, "packed": False},
         }
     )
-
-
-def _finished(recipe: Recipe, tuned: Tuned, splits: Splits) -> Finished:
-    return Finished(recipe, tuned.model, tuned.loaded, tuned.fitted, tuned.metrics, tuned.report, splits)
 
 
 def _by_transformers(folder: Path, tokenizer: Tokenizer) -> Floats:

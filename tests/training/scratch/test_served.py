@@ -28,10 +28,11 @@ from training.export.describe import Finished
 from training.export.onnx import export_graph, torchscript
 from training.export.parity import Reference, Shipped, check_parity
 from training.export.publish import publish
-from training.finetune import Tuned, fine_tune
+from training.finetune import fine_tune
 from training.modeling import ClassifierHead, Model
 from training.progress import Progress
 from training.recipe import Recipe
+from training.run import finished
 
 CLOSE = 1e-5
 LEARNED = 0.75  # of twelve rows; guessing gives half
@@ -70,7 +71,7 @@ def test_trained_from_scratch_and_answered_as_in_torch(
     recipe = recipe_of(encoder)
     tuned = fine_tune(recipe, intents, runs=tmp_path / "runs", resume=False, progress=Progress())
 
-    folder = publish(_finished(recipe, tuned, intents), tmp_path / "store", progress=Progress())
+    folder = publish(finished(recipe, tuned, intents), tmp_path / "store", progress=Progress())
 
     manifest = open_bundle(folder).manifest
     assert (manifest.training["exporter"], manifest.trunk.source) == (exporter, "scratch")
@@ -108,9 +109,9 @@ def test_a_recurrent_encoder_goes_without_variants_and_says_why(
     recipe = recipe_of(
         {"kind": kind, **ONE_LAYER}, head={"task": "embed"}, loss={"name": "in_batch_negatives"}, export={}
     )
-    finished = Finished(recipe, Model(loaded.encoder, {}).eval(), loaded, Fitted(), {}, {}, None)
+    imported = Finished(recipe, Model(loaded.encoder, {}).eval(), loaded, Fitted(), {}, {}, None)
 
-    manifest = open_bundle(publish(finished, tmp_path, progress=Progress())).manifest
+    manifest = open_bundle(publish(imported, tmp_path, progress=Progress())).manifest
 
     refused = _table(manifest.training["refused"])
     layer = {"rnn": "RNNSequence", "lstm": "LSTMSequence", "gru": "GRUSequence"}[kind]
@@ -158,10 +159,6 @@ def test_an_untrained_encoder_is_no_baseline(intents: Splits, pairs: Splits, tmp
 def _table(value: object) -> dict[str, Any]:
     assert isinstance(value, dict)
     return value
-
-
-def _finished(recipe: Recipe, tuned: Tuned, splits: Splits) -> Finished:
-    return Finished(recipe, tuned.model, tuned.loaded, tuned.fitted, tuned.metrics, tuned.report, splits)
 
 
 def _ask(folder: Path, manifest: Manifest, wishes: Mapping[str, Mapping[str, object]]) -> list[dict[str, Any]]:
