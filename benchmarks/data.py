@@ -165,7 +165,7 @@ def _check(what: str, folder: Path, form: str) -> dict[str, float]:
     """In a process of its own."""
     from training.data.near import near_overlaps
     from training.data.sources import load_files
-    from training.recipe import FileData
+    from training.recipe.data import FileData
 
     names = {split: f"{split}.{form}" for split in ("train", "dev", "test")}
     splits = load_files(FileData.model_validate({"source": "files", **names}), folder, "classify")

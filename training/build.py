@@ -12,7 +12,7 @@ from pathlib import Path
 from app.bundle.store import current, names
 from training.errors import RecipeError
 from training.progress import Progress
-from training.recipe_file import load_recipe
+from training.recipe import load_recipe
 
 VARIABLE = re.compile(r"\$\{([^}]*)\}")
 

@@ -20,7 +20,7 @@ from training.evaluation.paired import LEVEL, Difference, difference, difference
 from training.judge import graph_outputs
 from training.metrics import class_figures, confusion_matrix, macro_f1, retrieval_ranks
 from training.progress import Progress
-from training.recipe_file import load_recipe
+from training.recipe import load_recipe
 from training.run import load_data
 
 Ints = NDArray[np.int64]

@@ -26,8 +26,7 @@ from training.modeling.model import Model
 from training.objectives import Objective, make_objective
 from training.optim import make_stepper
 from training.progress import Progress
-from training.recipe import Recipe
-from training.recipe_file import load_recipe
+from training.recipe import Recipe, load_recipe
 from training.rng import seed_all
 from training.run import load_data
 from training.step import move_once

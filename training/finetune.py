@@ -23,10 +23,13 @@ from training.hardware import pick_device
 from training.loop import Trained, train
 from training.modeling import ClassifierHead, LoadedEncoder, Model, load_encoder
 from training.modeling.depth import freeze
-from training.objectives import make_objective, make_pairs, retrieval_scores, scores_by_size, targets
+from training.objectives import make_objective
+from training.objectives.classification import targets
+from training.objectives.retrieval import make_pairs, retrieval_scores, scores_by_size
 from training.progress import Progress
-from training.recipe import ClassifyTask, Recipe
-from training.recipe_encoder import EncoderTable
+from training.recipe import Recipe
+from training.recipe.encoder import EncoderTable
+from training.recipe.heads import ClassifyTask
 from training.report import CURVES_FILE, METRICS_FILE, curves_png, metrics_file
 from training.resume import fingerprint
 from training.rng import seed_all

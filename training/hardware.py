@@ -15,8 +15,9 @@ import torch
 from training.errors import TrainingError
 from training.modeling.base import TextEncoder
 from training.modeling.model import Model
-from training.recipe import HardwareTable, Recipe
-from training.recipe_encoder import EncoderTable
+from training.recipe import Recipe
+from training.recipe.encoder import EncoderTable
+from training.recipe.settings import HardwareTable
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 

@@ -20,7 +20,7 @@ from training.export.compare import Outputs
 from training.export.exam import make_exam
 from training.export.parity import GraphRunner
 from training.progress import Progress
-from training.recipe_file import load_recipe
+from training.recipe import load_recipe
 from training.run import load_data
 
 

@@ -23,9 +23,10 @@ from training.export.publish import publish
 from training.finetune import Tuned, fine_tune
 from training.modeling import LoadedEncoder, Model, load_encoder
 from training.progress import Progress
-from training.recipe import Columns, EmbedTask, Recipe
-from training.recipe_encoder import EncoderTable
-from training.recipe_file import load_recipe
+from training.recipe import Recipe, load_recipe
+from training.recipe.data import Columns
+from training.recipe.encoder import EncoderTable
+from training.recipe.heads import EmbedTask
 
 
 def train(path: Path, *, models: Path, progress: Progress, overrides: Sequence[str] = (), resume: bool = False) -> Path:

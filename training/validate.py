@@ -13,8 +13,8 @@ from training.data.sources import load_files
 from training.errors import DataError, TrainingError
 from training.modeling import load_encoder
 from training.progress import Progress
-from training.recipe import Columns, FileData, Recipe
-from training.recipe_file import load_recipe
+from training.recipe import Recipe, load_recipe
+from training.recipe.data import Columns, FileData
 from training.run import load_data, read_probes
 
 FAULTS_FILE = "faults.txt"

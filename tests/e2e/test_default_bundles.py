@@ -121,7 +121,7 @@ def test_ordinary_sentences_come_out_right(service: Service, text: str, label: s
 def split_rows() -> list[dict[str, str]]:
     """The home-intents test split, drawn again from the templates."""
     from training.data import load
-    from training.recipe_file import load_recipe
+    from training.recipe import load_recipe
 
     path = ROOT / "models" / "recipes" / "home-intents.toml"
     splits = load(load_recipe(path), path.parent)

@@ -115,9 +115,10 @@ def test_a_signal_ends_a_command_with_the_exit_code_of_shells(
 
     with (
         subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE, text=True) as process,
-        recipe.open("w"),  # opens when the other side does
+        recipe.open("w") as pipe,  # opens when the other side does
     ):
         process.send_signal(number)
+        pipe.close()  # a signal just before the other side's read would wait for it to end
         _out, said = process.communicate()
 
     assert (process.returncode, said) == end

@@ -8,7 +8,7 @@ import pytest
 from tests.training.tiny import TEXTS
 from training.evaluate import predict
 from training.modeling import ClassifierHead, LoadedEncoder, Model, load_encoder
-from training.recipe_encoder import EncoderTable
+from training.recipe.encoder import EncoderTable
 
 
 @pytest.fixture

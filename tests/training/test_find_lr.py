@@ -68,7 +68,7 @@ def test_a_batch_that_is_not_finite_at_the_least_rate_is_an_error(
     make_recipe: MakeRecipe, intents: Splits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At a high rate it is what the test looks for; at 1e-7 it is a fault of the data."""
-    name = "training.objectives.per_row_cross_entropy"
+    name = "training.objectives.classification.per_row_cross_entropy"
     monkeypatch.setattr(name, lambda logits, *_, **__: logits.sum(dim=1) * float("nan"))
 
     with pytest.raises(NotFiniteError, match="step 1: the loss is nan"):

@@ -15,7 +15,7 @@ from training.errors import TrainingError
 from training.evaluate import predict
 from training.finetune import fine_tune
 from training.metrics import accuracy
-from training.objectives import targets
+from training.objectives.classification import targets
 from training.progress import Progress
 
 PROBES = [

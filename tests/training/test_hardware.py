@@ -9,8 +9,8 @@ from tests.training.tiny import MakeRecipe
 from training.errors import TrainingError
 from training.hardware import made_ready, pick_device
 from training.modeling import ClassifierHead, Model, load_encoder
-from training.recipe import HardwareTable
-from training.recipe_encoder import EncoderTable
+from training.recipe.encoder import EncoderTable
+from training.recipe.settings import HardwareTable
 
 CPU = torch.device("cpu")
 

@@ -18,7 +18,8 @@ from training.errors import DivergedError, NotFiniteError, TrainingError
 from training.finetune import build_model
 from training.loop import Trained, train
 from training.modeling import Model, load_encoder
-from training.objectives import Classification, make_objective
+from training.objectives import make_objective
+from training.objectives.classification import Classification
 from training.progress import Bar, Progress
 from training.recipe import Recipe
 from training.resume import fingerprint

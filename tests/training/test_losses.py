@@ -4,13 +4,8 @@ import math
 
 import torch
 
-from training.losses import (
-    balanced_weights,
-    in_batch_negatives,
-    per_row_cross_entropy,
-    supervised_contrastive,
-    triplet,
-)
+from training.losses.classify import balanced_weights, per_row_cross_entropy
+from training.losses.contrastive import in_batch_negatives, supervised_contrastive, triplet
 
 
 def test_cross_entropy_of_even_logits_is_the_log_of_the_labels() -> None:

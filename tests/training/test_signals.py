@@ -14,7 +14,7 @@ from training.checkpoint import Checkpoint, list_checkpoints, load
 from training.data.rows import Splits
 from training.errors import StoppedError
 from training.modeling import Model
-from training.objectives import Classification
+from training.objectives.classification import Classification
 from training.signals import noted
 
 

@@ -11,7 +11,9 @@ from training.data.outside import take_out
 from training.data.rows import Counts, Row, Splits
 from training.data.sources import load_dataset, load_files
 from training.errors import DataError, RecipeError
-from training.recipe import ClassifyTask, DatasetData, FileData, HomeIntentsData, Recipe
+from training.recipe import Recipe
+from training.recipe.data import DatasetData, FileData, HomeIntentsData
+from training.recipe.heads import ClassifyTask
 
 __all__ = ["Counts", "Row", "Splits", "describe", "load"]
 

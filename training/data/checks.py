@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from training.data.findings import Check, Finding, places
 from training.data.records import Record, kind_of
 from training.data.rows import Row, Splits
-from training.recipe import Columns
+from training.recipe.data import Columns
 
 SHOWN_LABELS = 3
 HALF_OF_A_PAIR = re.compile("[\ud800-\udfff]")

@@ -33,7 +33,7 @@ from training.data.expand import Expander
 from training.data.rows import Counts, Row, Splits, normal
 from training.data.slots import Slots, values_of
 from training.errors import DataError
-from training.recipe import HomeIntentsData
+from training.recipe.data import HomeIntentsData
 
 PACKAGES = ("home-assistant-intents", "hassil")
 ORIGIN = (

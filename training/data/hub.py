@@ -14,7 +14,7 @@ from typing import Any
 from training.data.lines import FileFault
 from training.data.records import Record
 from training.errors import DataError
-from training.recipe import DatasetData
+from training.recipe.data import DatasetData
 
 ASK_SECONDS = 5.0
 

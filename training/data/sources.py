@@ -27,7 +27,7 @@ from training.data.splits import (
     untangle,
 )
 from training.errors import DataError
-from training.recipe import DatasetData, FileData
+from training.recipe.data import DatasetData, FileData
 
 Sources = Mapping[Split, Iterator[Record]]
 

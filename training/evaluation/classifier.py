@@ -33,8 +33,8 @@ from training.metrics import (
     reliability,
 )
 from training.modeling import LoadedEncoder, Model, logits_name
-from training.objectives import targets
-from training.recipe import ClassifyTask, ScopeTable
+from training.objectives.classification import targets
+from training.recipe.heads import ClassifyTask, ScopeTable
 from training.report import CONFUSION_FILE, RELIABILITY_FILE, confusion_png, reliability_png
 
 Floats = NDArray[np.float32]

@@ -37,7 +37,8 @@ from training.data.collate import encode
 from training.data.rows import Row, Splits
 from training.export.onnx import AXES, INPUTS, ExportedGraph
 from training.modeling import LoadedEncoder, Model, TextEncoder, logits_name
-from training.recipe import EmbedTask, Recipe
+from training.recipe import Recipe
+from training.recipe.heads import EmbedTask
 
 MODEL_FILE = "model.fp32.onnx"
 TRUNK_HEAD = "embedding"  # the vector that every classifier offers beside its labels

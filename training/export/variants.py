@@ -21,7 +21,7 @@ from training.export.packed.export import export_packed
 from training.export.packed.weights import PackedError
 from training.export.parity import GraphRunner, Reference
 from training.progress import Progress
-from training.recipe import ExportTable
+from training.recipe.settings import ExportTable
 
 INT8_MODEL, INT8_WEIGHTS = "model.int8.xml", "model.int8.bin"
 GATE_TEXTS = 300  # neutral ones, for the vectors; none of them has calibrated anything

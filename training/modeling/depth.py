@@ -10,7 +10,7 @@ from torch import nn
 
 from training.errors import TrainingError
 from training.modeling.base import TextEncoder
-from training.recipe_encoder import Freeze
+from training.recipe.encoder import Freeze
 
 
 def depths(encoder: TextEncoder) -> tuple[dict[str, int], int]:

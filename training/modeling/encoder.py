@@ -24,7 +24,7 @@ from training.modeling.base import TextEncoder
 from training.modeling.pooling import pool
 from training.modeling.settings import SourceSettings, read_settings
 from training.modeling.source import find_source
-from training.recipe_encoder import EncoderTable
+from training.recipe.encoder import EncoderTable
 
 TOKENIZER = "tokenizer.json"
 WRITE_TOKENIZER = (

@@ -6,7 +6,7 @@ from training.errors import TrainingError
 from training.modeling.encoder import LoadedEncoder
 from training.modeling.encoder import load_encoder as load_pretrained
 from training.modeling.scratch.encoder import make_encoder
-from training.recipe_encoder import AnyEncoder, EncoderTable
+from training.recipe.encoder import AnyEncoder, EncoderTable
 
 
 def load_encoder(table: AnyEncoder, texts: Sequence[str] = (), *, seed: int = 0) -> LoadedEncoder:

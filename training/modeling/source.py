@@ -14,7 +14,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 
 from training.errors import TrainingError
 from training.modeling.folder import read_folder
-from training.recipe_encoder import EncoderTable
+from training.recipe.encoder import EncoderTable
 
 PACKAGE = "package:"
 CONFIG = "config.json"

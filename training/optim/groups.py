@@ -11,7 +11,7 @@ from torch import nn
 
 from training.modeling.depth import depths
 from training.modeling.model import Model
-from training.recipe import OptimTable
+from training.recipe.settings import OptimTable
 
 
 class Kind(NamedTuple):

@@ -6,7 +6,7 @@ warm-up, reaches its peak right after it, and is over 0 at every step.
 
 import math
 
-from training.recipe import Schedule
+from training.recipe.settings import Schedule
 
 DECAY_SHARE = 0.2  # of all steps, and the form 1 - sqrt: the best of arXiv:2405.18392 section 4
 

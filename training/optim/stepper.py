@@ -14,7 +14,7 @@ import torch
 from training.modeling.model import Model
 from training.optim.groups import parameter_groups
 from training.optim.lion import Lion
-from training.recipe import OptimTable
+from training.recipe.settings import OptimTable
 
 Tensors = Mapping[str, torch.Tensor]
 LEAST_SCALE = 1.0  # of fp16 losses: below it, gradients overflow that were never scaled up

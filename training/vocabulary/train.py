@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from training.recipe_encoder import TokenizerTable
+from training.recipe.encoder import TokenizerTable
 from training.vocabulary.merges import LEAST, Word, learn_merges
 
 PAD, UNKNOWN, CLS, SEP = "[PAD]", "[UNK]", "[CLS]", "[SEP]"

@@ -12,7 +12,7 @@ import pytest
 
 from training.data.sources import load_files
 from training.errors import DataError
-from training.recipe import Columns, FileData
+from training.recipe.data import Columns, FileData
 
 GOOD_DEV = b'{"text": "dev one", "label": "a"}\n{"text": "dev two", "label": "b"}\n'
 GOOD_TEST = b'{"text": "test one", "label": "a"}\n{"text": "test two", "label": "b"}\n'

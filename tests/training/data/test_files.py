@@ -11,7 +11,7 @@ import pytest
 
 from training.data.files import read
 from training.data.sources import load_files
-from training.recipe import Columns, FileData
+from training.recipe.data import Columns, FileData
 
 WANTED = ["text", "label"]
 ROWS = [

@@ -18,8 +18,9 @@ from training.data import load
 from training.data.home_intents import Template, assign, load_home_intents, read_templates
 from training.data.rows import Row, Splits, normal
 from training.errors import DataError, RecipeError
-from training.recipe import EmbedTask, HomeIntentsData
-from training.recipe_file import load_recipe
+from training.recipe import load_recipe
+from training.recipe.data import HomeIntentsData
+from training.recipe.heads import EmbedTask
 
 ROOT = Path(__file__).parents[3]
 RECIPE = ROOT / "models" / "recipes" / "home-intents.toml"
@@ -108,7 +109,7 @@ def test_split_seeds_hold_out_other_templates(splits: Splits) -> None:
 def test_the_same_rows_come_out_in_every_process(splits: Splits) -> None:
     code = (
         "import hashlib; from training.data.home_intents import load_home_intents as load;"
-        "from training.recipe import HomeIntentsData as Data; s = load(Data(source='home-assistant-intents'));"
+        "from training.recipe.data import HomeIntentsData as Data; s = load(Data(source='home-assistant-intents'));"
         "print(hashlib.sha256(repr((s.train, s.dev, s.test)).encode()).hexdigest())"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "12345"}

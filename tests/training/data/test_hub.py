@@ -10,7 +10,7 @@ import pytest
 
 from training.data.sources import load_dataset
 from training.errors import DataError
-from training.recipe import Columns, DatasetData
+from training.recipe.data import Columns, DatasetData
 
 ROOT = Path(__file__).parents[3]
 
@@ -63,7 +63,7 @@ def test_split_it_does_not_have_is_refused(folder: Path) -> None:
 def test_offline_data_set_is_refused_at_once_with_the_way_out(tmp_path: Path) -> None:
     """In a process of its own: the libraries read HF_HUB_OFFLINE and HF_HOME when they are imported."""
     code = (
-        "from training.data.sources import load_dataset; from training.recipe import DatasetData;"
+        "from training.data.sources import load_dataset; from training.recipe.data import DatasetData;"
         "load_dataset(DatasetData(source='dataset', id='no-such-owner/no-such-set'), 'classify')"
     )
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
@@ -79,7 +79,7 @@ def test_offline_data_set_is_refused_at_once_with_the_way_out(tmp_path: Path) ->
 
 def test_hub_that_does_not_answer_is_asked_once(tmp_path: Path) -> None:
     code = (
-        "from training.data.sources import load_dataset; from training.recipe import DatasetData;"
+        "from training.data.sources import load_dataset; from training.recipe.data import DatasetData;"
         "load_dataset(DatasetData(source='dataset', id='no-such-owner/no-such-set'), 'classify')"
     )
     closed_port = "http://127.0.0.1:9"

@@ -11,7 +11,7 @@ from training.data.findings import Finding
 from training.data.rows import Counts, Splits
 from training.data.sources import load_files
 from training.errors import DataError
-from training.recipe import Columns, FileData
+from training.recipe.data import Columns, FileData
 
 Rows = list[tuple[str, str]]
 TRAIN: Rows = [("one", "a"), (" ONE", "a"), ("two", "b"), ("Three", "a"), ("four", "b"), ("five", "a"), ("Five", "b")]

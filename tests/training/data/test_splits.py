@@ -13,7 +13,7 @@ from training.data.rows import Counts, Row, Splits, normal
 from training.data.sources import load_files
 from training.data.splits import share
 from training.errors import DataError
-from training.recipe import FileData
+from training.recipe.data import FileData
 
 texts = st.sampled_from(["turn on", "Turn  on", "turn off", "TURN OFF ", "dim", "", "   ", "straße", "STRASSE"])
 lines = st.one_of(

@@ -21,7 +21,7 @@ from training.data import load
 from training.data.rows import Row
 from training.export.onnx import torchscript
 from training.progress import Progress
-from training.recipe_file import load_recipe
+from training.recipe import load_recipe
 from training.run import train
 
 KEY = ModelKey("tiny-classifier", 1)

@@ -9,7 +9,7 @@ from tests.data.make_tiny import HIDDEN, TEMPLATES, make_sources
 from training.export.onnx import ExportedGraph, export_graph, torchscript
 from training.export.parity import Reference, Shipped
 from training.modeling import ClassifierHead, LoadedEncoder, Model, load_encoder
-from training.recipe_encoder import EncoderTable
+from training.recipe.encoder import EncoderTable
 from training.rng import seed_all
 
 LABELS = sorted(TEMPLATES)

@@ -13,7 +13,7 @@ from training.finetune import fine_tune
 from training.modeling import load_encoder
 from training.progress import Progress
 from training.recipe import Recipe
-from training.recipe_encoder import EncoderTable
+from training.recipe.encoder import EncoderTable
 
 WIDTH = 16
 

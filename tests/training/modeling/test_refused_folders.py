@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from tests.training.families import HIDDEN, module_list, save_family, with_files
 from training.errors import TrainingError
 from training.modeling import LoadedEncoder, load_encoder
-from training.recipe_encoder import EncoderTable
+from training.recipe.encoder import EncoderTable
 
 Files = Mapping[str, object]
 

@@ -17,7 +17,7 @@ from tests.training.families import HIDDEN, module_list, plain_wordpiece, save_f
 from tests.training.sentence_folders import NORMALIZE, Made, dense, save_folder, vectors_of
 from training.data.collate import encode, pad
 from training.modeling import LoadedEncoder, load_encoder
-from training.recipe_encoder import EncoderTable
+from training.recipe.encoder import EncoderTable
 
 Floats = NDArray[np.float32]
 

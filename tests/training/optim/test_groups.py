@@ -9,8 +9,8 @@ from training.errors import TrainingError
 from training.modeling import ClassifierHead, Encoder, Model, load_encoder
 from training.modeling.depth import depths, freeze, train_mode
 from training.optim import Stepper, make_stepper
-from training.recipe import OptimTable
-from training.recipe_encoder import EncoderTable, Freeze
+from training.recipe.encoder import EncoderTable, Freeze
+from training.recipe.settings import OptimTable
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from training.optim import lr_factor
-from training.recipe import Schedule
+from training.recipe.settings import Schedule
 
 SCHEDULES: tuple[Schedule, ...] = get_args(Schedule)
 

@@ -11,8 +11,8 @@ from torch import nn
 from training.modeling import ClassifierHead, Model, load_encoder
 from training.optim import Average, Stepper, make_stepper
 from training.optim.lion import Lion
-from training.recipe import OptimTable
-from training.recipe_encoder import EncoderTable
+from training.recipe.encoder import EncoderTable
+from training.recipe.settings import OptimTable
 
 NAMES: tuple[str, ...] = get_args(OptimTable.model_fields["name"].annotation)
 

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from training.modeling import LoadedEncoder, load_encoder
-from training.recipe_encoder import AnyEncoder, RecurrentEncoder, TransformerEncoder
+from training.recipe.encoder import AnyEncoder, RecurrentEncoder, TransformerEncoder
 
 SMALL_RECURRENT = {"embedding": 12, "hidden": 16, "layers": 2, "max_tokens": 24}
 SMALL_TRANSFORMER = {"hidden": 32, "layers": 2, "heads": 4, "feed_forward": 48, "max_tokens": 24}

@@ -14,7 +14,7 @@ from tests.training.scratch.tables import RECURRENT, TRANSFORMERS, table_of
 from training.modeling.scratch.attention import SelfAttention
 from training.modeling.scratch.recurrent import RecurrentLayer, RecurrentTrunk
 from training.modeling.scratch.transformer import TransformerTrunk
-from training.recipe_encoder import RecurrentEncoder, TransformerEncoder
+from training.recipe.encoder import RecurrentEncoder, TransformerEncoder
 
 CLOSE = 1e-6
 VOCABULARY = 40

@@ -4,7 +4,7 @@ import hashlib
 import random
 from typing import Literal
 
-from training.recipe_encoder import TokenizerTable
+from training.recipe.encoder import TokenizerTable
 from training.vocabulary import train_tokenizer
 
 KINDS: tuple[Literal["wordpiece", "bpe", "characters"], ...] = ("wordpiece", "bpe", "characters")

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 from tests.training.vocabulary.digests import KINDS, digests, texts
 from training.export.golden import hard_texts
-from training.recipe_encoder import TokenizerTable
+from training.recipe.encoder import TokenizerTable
 from training.vocabulary import CLS, PAD, SEP, UNKNOWN, train_tokenizer
 
 PROCESSES = 20

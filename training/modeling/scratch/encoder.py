@@ -16,7 +16,7 @@ from training.modeling.encoder import LoadedEncoder, pooled_width
 from training.modeling.pooling import pool
 from training.modeling.scratch.recurrent import RecurrentTrunk
 from training.modeling.scratch.transformer import TransformerTrunk
-from training.recipe_encoder import RecurrentEncoder, TransformerEncoder
+from training.recipe.encoder import RecurrentEncoder, TransformerEncoder
 from training.rng import seed_all
 from training.vocabulary import PAD_ID, train_tokenizer
 

@@ -24,7 +24,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from training.recipe_encoder import RecurrentEncoder
+from training.recipe.encoder import RecurrentEncoder
 
 Cell = Callable[[int, int], nn.RNNBase]  # values in, values of a state → a layer over [B, T, values]
 

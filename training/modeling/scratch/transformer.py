@@ -13,7 +13,7 @@ from torch import nn
 
 from training.modeling.scratch.attention import SelfAttention, Turns, padding_bias
 from training.modeling.scratch.positions import sinusoids, turns
-from training.recipe_encoder import TransformerEncoder
+from training.recipe.encoder import TransformerEncoder
 
 
 class TransformerTrunk(nn.Module):

@@ -24,7 +24,7 @@ from training.export.packed.graph import PackedPrecision, build_graph
 from training.export.packed.reference import PackedReference, roomy
 from training.export.parity import Reference
 from training.modeling import Model, load_encoder
-from training.recipe_encoder import EncoderTable
+from training.recipe.encoder import EncoderTable
 
 ROWS = [[2, 7, 9, 3], [2, 3], [5], list(range(100, 100 + MAX_TOKENS)), [2, 1, 0, 1, 44, 3]]
 

@@ -15,8 +15,8 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from training.errors import RecipeError
-from training.recipe import Recipe
-from training.recipe_keys import UNIONS, unknown_keys
+from training.recipe.keys import UNIONS, unknown_keys
+from training.recipe.run import Recipe
 
 PATHS = ("data.train", "data.dev", "data.test", "encoder.source", "probes")
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")

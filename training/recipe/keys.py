@@ -1,6 +1,6 @@
 """Which keys may a recipe have, and which did its author mean?
 
-Read off the types of `recipe.py`, so that they cannot disagree.
+Read off the types of this package, so that they cannot disagree.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,8 +9,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from training.recipe import ClassifyTask, DatasetData, EmbedTask, FileData, HomeIntentsData, Recipe
-from training.recipe_encoder import EncoderTable, RecurrentEncoder, TransformerEncoder
+from training.recipe.data import DatasetData, FileData, HomeIntentsData
+from training.recipe.encoder import EncoderTable, RecurrentEncoder, TransformerEncoder
+from training.recipe.heads import ClassifyTask, EmbedTask
+from training.recipe.run import Recipe
 
 # The tables whose type one of their own keys decides: table → (that key, its value → type).
 UNIONS: dict[str, tuple[str, dict[str, type[BaseModel]]]] = {

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from training.recipe import Recipe
+    from training.recipe.run import Recipe
 
 
 def conflicts(recipe: "Recipe") -> Iterator[str]:

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from training.errors import RecipeError
-from training.recipe import FileData, HomeIntentsData
-from training.recipe_encoder import EncoderTable, RecurrentEncoder
-from training.recipe_file import load_recipe
+from training.recipe import load_recipe
+from training.recipe.data import FileData, HomeIntentsData
+from training.recipe.encoder import EncoderTable, RecurrentEncoder
 
 RECIPES = Path(__file__).parents[2] / "models" / "recipes"
 GOOD = """

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from app.bundle.manifest import Pooling, Sha256
-from training.recipe_table import Table
+from training.recipe.table import Table
 
 Freeze = Literal["all", "embeddings"] | int
 

@@ -1,0 +1,1 @@
+"""What training makes smaller: plain functions on tensors."""

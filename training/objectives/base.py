@@ -1,0 +1,40 @@
+"""What does a run teach, and how does it tell one epoch from another?
+
+An objective holds the tokenised rows and knows the loss of a batch and the dev metric; the loop knows neither text
+nor label. B rows of a batch, D dimensions, N dev rows.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import torch
+
+from training.data.rows import Row
+from training.modeling.model import Model
+
+
+class Objective(Protocol):
+    """The seam between the loop and what is learned."""
+
+    @property
+    def metric(self) -> str:
+        """The key of `score` by which the best epoch is chosen; more is better."""
+        ...
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        """The training rows, so that an error can name them."""
+        ...
+
+    @property
+    def lengths(self) -> Sequence[int]:
+        """Tokens of each training row."""
+        ...
+
+    def loss(self, model: Model, indices: Sequence[int]) -> torch.Tensor:
+        """The mean loss of the rows `indices`, as a scalar that can go backward."""
+        ...
+
+    def score(self, model: Model) -> Mapping[str, float]:
+        """Dev metrics, "dev_loss" among them where there is one. Draws nothing, leaves the model as it was."""
+        ...

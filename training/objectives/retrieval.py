@@ -1,0 +1,124 @@
+"""Each text shall find its own positive.
+
+B rows of a batch, K candidates, D dimensions, N dev rows.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from app.bundle.manifest import EMBEDDING_OUTPUT
+from app.bundle.scoring import unit
+from training.data.collate import encode, pad
+from training.data.rows import Row
+from training.errors import TrainingError
+from training.evaluate import predict_ids
+from training.losses.contrastive import in_batch_negatives, triplet
+from training.metrics import retrieval_ranks
+from training.modeling.encoder import LoadedEncoder
+from training.modeling.model import Model
+from training.recipe.losses import LossTable
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Tokenised pairs; `negatives` where a row brings one."""
+
+    texts: Sequence[str]
+    positives: Sequence[str]
+    ids: Sequence[Sequence[int]]
+    positive_ids: Sequence[Sequence[int]]
+    negative_ids: Mapping[int, Sequence[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieval:
+    """Each text shall find its positive among all others; dev metric: mean reciprocal rank."""
+
+    rows: Sequence[Row]
+    train: Pairs
+    dev: Pairs
+    pad_id: int
+    table: LossTable
+    cuts: Sequence[int] = ()
+    metric: str = "mrr"
+
+    @property
+    def lengths(self) -> Sequence[int]:
+        """Tokens of the longer side of each training pair."""
+        return [max(len(a), len(b)) for a, b in zip(self.train.ids, self.train.positive_ids, strict=True)]
+
+    def loss(self, model: Model, indices: Sequence[int]) -> torch.Tensor:
+        """The loss of the batch, with cuts the mean over all sizes (arXiv:2205.13147). Positives of rows with the same
+        text or positive are no negatives of each other.
+        """
+        pairs = self.train
+        candidates = [pairs.positive_ids[index] for index in indices]
+        candidates += [pairs.negative_ids[index] for index in indices if index in pairs.negative_ids]
+        texts = [pairs.ids[index] for index in indices]
+        queries_BD = model.encoder(*pad(texts, self.pad_id, device=model.device))
+        candidates_KD = model.encoder(*pad(candidates, self.pad_id, device=model.device))
+        also_right_BK = torch.zeros(len(indices), len(candidates), dtype=torch.bool)
+        for row, one in enumerate(indices):
+            for column, other in enumerate(indices):
+                same = pairs.texts[one] == pairs.texts[other] or pairs.positives[one] == pairs.positives[other]
+                also_right_BK[row, column] = same
+        also_right_BK = also_right_BK.to(model.device)
+        sizes = [*self.cuts, queries_BD.shape[1]]
+        parts = [self._compare(queries_BD[:, :size], candidates_KD[:, :size], also_right_BK) for size in sizes]
+        return torch.stack(parts).mean()
+
+    def _compare(
+        self, queries_BD: torch.Tensor, candidates_KD: torch.Tensor, also_right_BK: torch.Tensor
+    ) -> torch.Tensor:
+        if self.table.name == "triplet":
+            positives_BD, negatives_BD = candidates_KD[: len(queries_BD)], candidates_KD[len(queries_BD) :]
+            return triplet(queries_BD, positives_BD, negatives_BD, margin=self.table.margin)
+        return in_batch_negatives(queries_BD, candidates_KD, scale=self.table.scale, also_right_BK=also_right_BK)
+
+    def score(self, model: Model) -> Mapping[str, float]:
+        """Retrieval on dev."""
+        return retrieval_scores(model, self.dev, self.pad_id)
+
+
+def make_pairs(rows: Sequence[Row], loaded: LoadedEncoder) -> Pairs:
+    """Tokenised pairs.
+
+    Raises:
+        TrainingError: a row has no positive.
+    """
+    positives = []
+    for row in rows:
+        if row.positive is None:
+            raise TrainingError(f"{row.where}: no positive; training an embedder needs pairs")
+        positives.append(row.positive)
+    numbered = [(number, row.negative) for number, row in enumerate(rows) if row.negative is not None]
+    negatives = encode(loaded.tokenizer, [text for _, text in numbered], loaded.max_tokens)
+    texts = [row.text for row in rows]
+    return Pairs(
+        texts=texts,
+        positives=positives,
+        ids=encode(loaded.tokenizer, texts, loaded.max_tokens),
+        positive_ids=encode(loaded.tokenizer, positives, loaded.max_tokens),
+        negative_ids={number: ids for (number, _), ids in zip(numbered, negatives, strict=True)},
+    )
+
+
+def retrieval_scores(model: Model, pairs: Pairs, pad_id: int) -> dict[str, float]:
+    """Mean reciprocal rank and recall at 1 of each text's positive among all positives of `pairs`."""
+    return scores_by_size(model, pairs, pad_id, [None])[None]
+
+
+def scores_by_size(
+    model: Model, pairs: Pairs, pad_id: int, sizes: Sequence[int | None]
+) -> dict[int | None, dict[str, float]]:
+    """`retrieval_scores` for vectors that are cut to their first `size` numbers; None: whole."""
+    queries_ND = predict_ids(model, pairs.ids, pad_id=pad_id)[EMBEDDING_OUTPUT]
+    candidates_ND = predict_ids(model, pairs.positive_ids, pad_id=pad_id)[EMBEDDING_OUTPUT]
+    scores = {}
+    for size in sizes:
+        ranks_N = retrieval_ranks(unit(queries_ND[:, :size]), unit(candidates_ND[:, :size]), list(pairs.positives))
+        scores[size] = {"mrr": float(np.mean(1.0 / ranks_N)), "recall_at_1": float(np.mean(ranks_N == 1))}
+    return scores

@@ -1,0 +1,6 @@
+"""A recipe: one TOML file that says what a run is."""
+
+from training.recipe.file import load_recipe
+from training.recipe.run import Recipe
+
+__all__ = ["Recipe", "load_recipe"]

@@ -1,0 +1,77 @@
+"""Where do the rows of a run come from?"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from app.bundle.manifest import Sha256
+from training.recipe.table import Table
+
+
+class Columns(Table):
+    """Which column of a row is what. Classification reads `text` and `label`; embedding reads `text`, `positive` and,
+    where it is named, `negative`.
+    """
+
+    text: str = "text"
+    label: str = "label"
+    positive: str = "positive"
+    negative: str | None = None
+
+
+class RowsData(Table):
+    """What rows from files and from a data set have in common. Without `dev` or `test`, shares of `train` are split off
+    by a hash of the text, so that a row keeps its split when others come and go.
+    """
+
+    dev: str | None = None
+    test: str | None = None
+    dev_share: float = Field(default=0.1, gt=0, lt=0.5)
+    test_share: float = Field(default=0.1, gt=0, lt=0.5)
+    columns: Columns = Columns()
+    as_published: bool = False  # rows that stand there twice stay, and a text under two labels is no fault
+    apart_from: list[Literal["dev", "test"]] = Field(
+        default=[]
+    )  # train rows that share any single text with these are left out
+    one_label_only: bool = False  # rows whose label is a list of several are left out, not refused
+    origin: str = ""  # who made the data and under which licence, for the model card
+
+    @model_validator(mode="after")
+    def _published_is_named(self) -> Self:
+        if self.as_published and self.test is None:
+            raise ValueError("`as_published` needs `test`: without it the test rows are split off from `train` here")
+        return self
+
+
+class FileData(RowsData):
+    """Rows from CSV, TSV, JSONL or Parquet files (also .gz)."""
+
+    source: Literal["files"]
+    train: str
+    sha256: dict[str, Sha256] = Field(default={})  # by file name: refuse other bytes
+
+
+class DatasetData(RowsData):
+    """Rows from a Hugging Face data set id, through `datasets`."""
+
+    source: Literal["dataset"]
+    id: str
+    config: str | None = None
+    revision: str | None = None
+    train: str = "train"
+
+
+class HomeIntentsData(Table):
+    """Sentences sampled from the templates of the packages `home-assistant-intents` and `hassil`."""
+
+    source: Literal["home-assistant-intents"]
+    language: str = "en"
+    rows: int = Field(default=4000, ge=100)  # training rows drawn round-robin over the intents
+    per_template: int = Field(default=30, ge=1)
+    rare_to: int = Field(default=24, ge=1)  # intents with fewer rows are repeated up to this many
+    held_out: int = Field(default=5, ge=2)  # one template in this many goes to the test split
+    split_seed: int = 7
+    origin: str = ""
+
+
+Data = Annotated[FileData | DatasetData | HomeIntentsData, Field(discriminator="source")]

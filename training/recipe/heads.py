@@ -1,0 +1,60 @@
+"""What does the model answer?"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from app.bundle.manifest import Name, ScopeScore
+from training.recipe.table import Table
+
+
+class EmbedTask(Table):
+    """Train or import the pooled vector itself."""
+
+    task: Literal["embed"]
+    name: Name = "embedding"
+    normalize: bool = True
+    # Train the first so many numbers as vectors of their own (Matryoshka).
+    cuts: list[Annotated[int, Field(ge=1)]] = Field(default=[])
+
+
+class ScopeTable(Table):
+    """Which texts fit no label: those whose score is under a threshold. A number in its place is the threshold of
+    `max_probability`, the best probability.
+    """
+
+    score: ScopeScore | None = None  # None: the one that tells rows of `label` apart best on dev
+    label: str | None = None  # rows of this label fit none: never trained; they choose the score, and judge it on test
+    false_alarms: float = Field(default=0.05, gt=0, lt=0.5)  # the share of dev rows that the threshold turns away
+    threshold: float | None = None  # instead of `false_alarms`
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_a_number(cls, value: object) -> object:
+        return {"score": "max_probability", "threshold": value} if isinstance(value, int | float) else value
+
+    @model_validator(mode="after")
+    def _keys_fit_together(self) -> Self:
+        if self.score is None and self.label is None:
+            raise ValueError("`score`, or the `label` of rows to choose one by, is missing")
+        if self.score is None and self.threshold is not None:
+            raise ValueError("`threshold` is a number of one `score`; name it, or leave `threshold` out")
+        if self.threshold is not None and "false_alarms" in self.changed():
+            raise ValueError("`threshold` and `false_alarms` both say where the line is; leave one out")
+        if self.score == "max_probability" and not 0 <= (self.threshold or 0) <= 1:
+            raise ValueError("the threshold of a probability should be from 0 to 1")
+        return self
+
+
+class ClassifyTask(Table):
+    """Train one linear layer over the pooled vector, and the encoder with it."""
+
+    task: Literal["classify"]
+    name: Name = "label"
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    out_of_scope: ScopeTable | None = None
+    # Of conformal sets, fitted on dev.
+    coverages: list[Annotated[float, Field(gt=0, lt=1)]] = Field(default=[0.9, 0.95, 0.99])
+
+
+HeadTable = Annotated[EmbedTask | ClassifyTask, Field(discriminator="task")]

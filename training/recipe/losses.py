@@ -1,0 +1,37 @@
+"""What does training make smaller?"""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from training.recipe.table import Table
+
+LOSSES = {"embed": ("in_batch_negatives", "triplet"), "classify": ("cross_entropy", "focal")}  # the first is the usual
+LOSS_KEYS = {
+    "cross_entropy": {"label_smoothing", "class_weights", "contrastive_share", "temperature"},
+    "focal": {"gamma", "class_weights", "contrastive_share", "temperature"},
+    "in_batch_negatives": {"scale"},
+    "triplet": {"margin"},
+}
+
+
+class LossTable(Table):
+    """What training makes smaller, and for which task (training/losses.py). A key of another loss is refused."""
+
+    name: Literal["cross_entropy", "focal", "in_batch_negatives", "triplet"]
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    class_weights: Literal["none", "balanced"] = "none"  # balanced: rare labels weigh as much as common ones
+    contrastive_share: float = Field(default=0.0, ge=0, lt=1)  # of the supervised contrastive loss over the vectors
+    temperature: float = Field(default=0.1, gt=0)  # of that
+    gamma: float = Field(default=2.0, gt=0)  # how little rows count that are sure
+    scale: float = Field(default=20.0, gt=0)  # the cosine times this (1 / temperature)
+    margin: float = Field(default=0.3, gt=0, le=2)  # in cosine
+
+    @model_validator(mode="after")
+    def _keys_are_of_this_loss(self) -> Self:
+        for key in sorted(self.changed() - {"name", *LOSS_KEYS[self.name]}):
+            owners = " or ".join(f'"{name}"' for name, keys in LOSS_KEYS.items() if key in keys)
+            raise ValueError(f'`{key}` belongs to name = {owners}, not "{self.name}"; leave it out')
+        if "temperature" in self.changed() and not self.contrastive_share:
+            raise ValueError("`temperature` is of the contrastive loss, whose `contrastive_share` is 0; leave it out")
+        return self

@@ -1,0 +1,57 @@
+"""What does one reproducible run consist of?
+
+A recipe is one TOML file with the tables of `Recipe`. Types are strict and closed: an unknown key is refused with
+the nearest known one. A recipe without `[data]` imports its encoder as it is. Paths may hold `${VARIABLES}`.
+"""
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from app.bundle.manifest import Name
+from training.recipe.conflicts import conflicts
+from training.recipe.data import Data
+from training.recipe.encoder import AnyEncoder
+from training.recipe.heads import EmbedTask, HeadTable
+from training.recipe.losses import LOSSES, LossTable
+from training.recipe.settings import BudgetTable, ExportTable, HardwareTable, OptimTable
+from training.recipe.table import Table
+
+
+class Recipe(Table):
+    """One run, from data to bundle."""
+
+    name: Name
+    description: str = ""
+    seed: int = Field(default=7, ge=0)
+    threads: int | None = Field(default=None, ge=1)  # torch threads; None: all cores
+    encoder: AnyEncoder
+    head: HeadTable
+    data: Data | None = None
+    loss: LossTable | None = None
+    optim: OptimTable = OptimTable()
+    budget: BudgetTable = BudgetTable()
+    hardware: HardwareTable = HardwareTable()
+    export: ExportTable = ExportTable()
+    baselines: bool = False  # also report tf-idf + linear and frozen encoder + logistic regression on the same rows
+    probes: str | None = None  # a JSONL of {"text", "label"} beside the recipe: sentences no template yields
+
+    @model_validator(mode="after")
+    def _tables_fit_together(self) -> Self:
+        if (self.data is None) != (self.loss is None):
+            raise ValueError("`data` and `loss` come together: without both, the encoder is imported as it is")
+        if self.data is None and self.head.task != "embed":
+            raise ValueError("without `data` only an embed head can be exported")
+        if self.data is None and self.encoder.kind != "pretrained":
+            raise ValueError(
+                f'`encoder.kind = "{self.encoder.kind}"` and a recipe without `data` disagree: its weights are fresh'
+            )
+        wanted = LOSSES[self.head.task]
+        if self.loss is not None and self.loss.name not in wanted:
+            names = " or ".join(map(repr, wanted))
+            raise ValueError(f"a head for {self.head.task} trains with loss {names}, not {self.loss.name!r}")
+        if self.loss is None and isinstance(self.head, EmbedTask) and self.head.cuts:
+            raise ValueError("`head.cuts` are trained, and without `data` and `loss` nothing is: leave them out")
+        if found := list(conflicts(self)):
+            raise ValueError("; ".join(found))
+        return self
