@@ -102,13 +102,13 @@ class HeadError(ApiError):
 
 
 class TextTooLongError(ApiError):
-    """A text has more tokens than the model takes, and `truncate` is "error"."""
+    """A text has more tokens, or a row more vectors, than the model takes, and `truncate` is "error"."""
 
     code, status = "text_too_long", 422
 
 
 class RequestTooLargeError(ApiError):
-    """More texts or tokens than one request may hold."""
+    """More texts, vectors or tokens than one request may hold."""
 
     code, status = "request_too_large", 422
 

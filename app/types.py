@@ -1,6 +1,7 @@
 """What are the nouns that pass between the parts of the service?
 
-Values only, no behaviour. Shapes: B rows of a batch, T tokens of a row, D values of one output row.
+Values only, no behaviour. Shapes: B rows of a batch, T tokens or vectors of a row, F values of a vector, D values of
+one output row.
 Times are seconds of `time.monotonic()`, which all processes of one machine share.
 """
 
@@ -12,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ids = NDArray[np.int32]  # [T] token ids of one row, special tokens included
+Vectors = NDArray[np.float32]  # [T, F] of one row that is numbers; T is 1 where it is one vector
+Item = Ids | Vectors  # one row as a graph reads it; its length is what it counts for
 Rows = NDArray[np.float32]  # [B, D] one output, a row per text
 
 
@@ -25,14 +28,14 @@ class Clock(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """One text as the model takes it. `tokens` counts `ids`; `truncated` says that text was cut to fit."""
+    """One text, or row of vectors, as the model takes it. `tokens` counts `ids`; `truncated` says that it was cut."""
 
-    ids: Ids
+    ids: Item
     truncated: bool
 
     @property
     def tokens(self) -> int:
-        """How many tokens the model reads."""
+        """How many tokens, or vectors, the model reads."""
         return len(self.ids)
 
 
@@ -68,7 +71,7 @@ class Work:
     """
 
     model: ModelKey
-    rows: Sequence[Ids]
+    rows: Sequence[Item]
     deadline_s: float
     flow: Flow = ANYONE
     outputs: Sequence[str] = ()
@@ -171,6 +174,6 @@ class Engine(Protocol):
 class Runner(Protocol):
     """The seam between a batch and a runtime: one model version on one device."""
 
-    def run(self, rows: Sequence[Ids]) -> Mapping[str, Rows]:
+    def run(self, rows: Sequence[Item]) -> Mapping[str, Rows]:
         """Run one batch: each output by name as float32 [B, D], row i for `rows[i]`. Called from several threads."""
         ...

@@ -26,7 +26,7 @@ from app.engine.cpu_plans import Setting
 from app.engine.load import load_model
 from app.engine.session import Device, choose_device
 from app.tasks import embed as task
-from app.types import Ids, Rows, Runner
+from app.types import Item, Rows, Runner
 from benchmarks.ledger import latency
 from benchmarks.schema import CeilingFigures, Direct, Plan
 
@@ -135,23 +135,23 @@ class Ceiling:
         self._run([self._encoder.encode([text], "end")[0].ids], runner)
         return time.perf_counter() - started_s
 
-    def _run(self, rows: Sequence[Ids], runner: Runner) -> Rows:
+    def _run(self, rows: Sequence[Item], runner: Runner) -> Rows:
         vectors_BD = runner.run(rows)[self._head.output]
         return task.finish(vectors_BD, dimensions=self._head.dimensions, normalize=True)
 
-    def _empty(self, batches: deque[list[Ids]], runner: Runner) -> int:
+    def _empty(self, batches: deque[list[Item]], runner: Runner) -> int:
         """In a lane's thread: run batches until none is left; returns the vectors made."""
         return sum(len(self._run(batch, runner)) for batch in _drain(batches))
 
 
-def waste(rows: Sequence[Ids], plan: Plan) -> float:
+def waste(rows: Sequence[Item], plan: Plan) -> float:
     """The share of padding when sorted rows are cut into batches."""
     lengths = [len(row) for row in rows]
     batches = [lengths[start : start + plan.batch] for start in range(0, len(rows), plan.batch)]
     return 1 - sum(lengths) / sum(len(batch) * max(batch) for batch in batches)
 
 
-def _drain(batches: deque[list[Ids]]) -> Iterator[list[Ids]]:
+def _drain(batches: deque[list[Item]]) -> Iterator[list[Item]]:
     while True:
         try:
             yield batches.popleft()  # atomic: several lanes take from one deque

@@ -24,7 +24,7 @@ from app.engine.core import Core
 from app.engine.frames import FrameReader, Kind, pack_work
 from app.engine.load import LoadedModel
 from app.engine.server import EngineServer, listen
-from app.types import Cost, Ids, ModelKey, ModelStatus, Rows, Work
+from app.types import Cost, Item, ModelKey, ModelStatus, Rows, Work
 from benchmarks.machine import ROOT, origin
 from benchmarks.processes import cpu_times
 from benchmarks.schema import EnginePython, EnginePythonFigures
@@ -43,7 +43,7 @@ class NothingRunner:
         self._vectors = np.ones((256, WIDTH), np.float32)
         self.runs = self.rows = 0
 
-    def run(self, rows: Sequence[Ids]) -> Mapping[str, Rows]:
+    def run(self, rows: Sequence[Item]) -> Mapping[str, Rows]:
         """See `app.types.Runner`."""
         self.runs += 1
         self.rows += len(rows)

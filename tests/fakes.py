@@ -17,6 +17,7 @@ from app.types import (
     Cost,
     EngineStatus,
     Ids,
+    Item,
     ModelKey,
     ModelStatus,
     PlanFigures,
@@ -40,7 +41,7 @@ PLAN = PlanStatus(
 Behaviour = Callable[[Work], Awaitable[Answer]]
 
 
-def fake_row(ids: Ids, width: int) -> Rows:
+def fake_row(ids: Item, width: int) -> Rows:
     """What `FakeEngine` gives for one row: `width` numbers."""
     return np.random.default_rng(np.asarray(ids, np.uint32)).standard_normal(width).astype(np.float32)
 

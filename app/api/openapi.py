@@ -17,10 +17,12 @@ from app.errors import ApiError, table
 EMBED_EXAMPLES = {
     "two texts": {"texts": ["a quick brown fox", "ein schneller brauner Fuchs"]},
     "one text, cut vector": {"text": "a quick brown fox", "dimensions": 128, "format": "base64"},
+    "vectors, for a model that reads numbers": {"vectors": [[0.0, 5.0, 13.0, 9.0]], "model": "digits"},
     "long texts": {"texts": ["a very long text …"], "truncate": "end", "timeout_ms": 5000},
 }
 CLASSIFY_EXAMPLES = {
     "one text": {"text": "turn on the kitchen lights"},
+    "vectors, for a model that reads numbers": {"vectors": [[0.0, 5.0, 13.0, 9.0]], "model": "digits"},
     "a threshold": {"texts": ["what time is it", "play jazz"], "top_k": 3, "threshold": 0.7},
 }
 

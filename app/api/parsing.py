@@ -19,6 +19,8 @@ from app.errors import ApiError, InvalidJsonError, InvalidRequestError, Unsuppor
 
 RequestT = TypeVar("RequestT", bound=TextRequest)
 
+# The field of a problem that is one of the whole body.
+PARAMS = {"text_or_texts": "texts", "texts_empty": "texts", "vectors_empty": "vectors"}
 # What other services call the same thing.
 SYNONYMS = {
     "encoding_format": "format",
@@ -75,7 +77,7 @@ def _explain(problem: ErrorDetails, shape: type[TextRequest]) -> ApiError:
         return InvalidRequestError(f"the body has a field that is not known; {_hint(str(location[-1]), shape)}")
     if not location:
         message = "the body is not a JSON object" if kind == "model_type" else problem["msg"]
-        return InvalidRequestError(message, param="texts" if kind in {"text_or_texts", "texts_empty"} else None)
+        return InvalidRequestError(message, param=PARAMS.get(kind))
     index = next((part for part in location if isinstance(part, int)), None)
     param = f"{location[0]}[{index}]" if index is not None else str(location[0])
     return InvalidRequestError(f"`{param}` {_rule(problem['msg'])}", param=param, index=index)

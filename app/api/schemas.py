@@ -5,15 +5,21 @@ document is made from these models. Limits that are settings or properties of a 
 (app/serving). Answers are rendered by hand for speed; tests/app/api check them against these models.
 """
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 from app.encoding.tokenizer import Truncate
 from app.types import Priority
 
 Count = Annotated[int, Field(ge=1, le=2**53)]  # no further than every JSON reader counts exactly
+# Looked into by app/bundle/vectors.py, which knows what the model reads.
+_NUMBERS = {"type": "array", "items": {"type": "number"}, "minItems": 1}
+Vectors = Annotated[
+    list[Any],
+    WithJsonSchema({"type": "array", "items": {"anyOf": [_NUMBERS, {"type": "array", "items": _NUMBERS}]}}),
+]
 Unbuilt = dict[str, frozenset[str] | None]  # option → the values that are not built, or None for the whole option
 
 
@@ -28,6 +34,11 @@ class TextRequest(BaseModel):
         default=None, description='The texts, 1 to 2,048 by default. `""` is a text. Instead of `text`.'
     )
     text: str | None = Field(default=None, description="One text. Instead of `texts`.")
+    vectors: Vectors | None = Field(
+        default=None,
+        description="Rows for a model that reads numbers, as many as texts: a list of numbers each, or a list of such "
+        "lists where it reads sequences. Instead of `texts`.",
+    )
     model: str | None = Field(
         default=None, description="Name of the model; may be left out where only one model is made for the task."
     )
@@ -48,17 +59,22 @@ class TextRequest(BaseModel):
 
     @model_validator(mode="after")
     def _has_texts(self) -> Self:
-        if (self.text is None) == (self.texts is None):
-            given = "both are given" if self.text is not None else "neither is given"
-            raise PydanticCustomError("text_or_texts", "send exactly one of `text` and `texts`: " + given)
+        given = (self.text is not None) + (self.texts is not None) + (self.vectors is not None)
+        if given != 1:
+            found = f"{given} are given" if given else "none is given"
+            raise PydanticCustomError("text_or_texts", "send exactly one of `text`, `texts` and `vectors`: " + found)
         if self.texts is not None and not self.texts:
             raise PydanticCustomError("texts_empty", "`texts` is empty; send at least one text")
+        if self.vectors is not None and not self.vectors:
+            raise PydanticCustomError("vectors_empty", "`vectors` is empty; send at least one row")
         return self
 
     @property
     def all_texts(self) -> list[str]:
-        """The texts as a list, whichever way they came."""
-        return self.texts if self.texts is not None else [self.text or ""]
+        """The texts as a list, whichever way they came; none beside vectors."""
+        if self.texts is not None:
+            return self.texts
+        return [self.text] if self.text is not None else []
 
 
 class EmbedRequest(TextRequest):
@@ -94,9 +110,9 @@ class ClassifyRequest(TextRequest):
 
 
 class Item(BaseModel):
-    """What the model read of one text."""
+    """What the model read of one text, or of one row of `vectors`."""
 
-    tokens: int
+    tokens: int = Field(description="Of a row of vectors: how many vectors.")
     truncated: bool
 
 

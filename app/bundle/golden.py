@@ -1,7 +1,8 @@
 """Does this device give the outputs that the model gave when it was exported?
 
-`golden.jsonl` holds raw texts, with the label that the model gave by the name of each single-label head; `golden.npz`
-the raw graph outputs of the torch model for them, row by row, by output name (over-long texts are cut at their end).
+`golden.jsonl` holds raw texts, or vectors, with the label that the model gave by the name of each single-label head;
+`golden.npz` the raw graph outputs of the torch model for them, row by row, by output name (over-long texts are cut at
+their end).
 What a caller sees is compared: unit vectors and probabilities, not logits. B rows, D dimensions, C labels.
 """
 
@@ -41,10 +42,11 @@ LIMITS: Mapping[str, Limits] = {
 
 @dataclass(frozen=True, slots=True)
 class GoldenRows:
-    """The raw inputs and, by output name, the reference outputs [B, D]."""
+    """The raw inputs, texts or vectors as [T, F], and, by output name, the reference outputs [B, D]."""
 
     texts: list[str]
     outputs: Mapping[str, Floats]
+    vectors: Sequence[Floats] = ()
 
 
 def load_golden(bundle: Bundle) -> GoldenRows:
@@ -57,7 +59,8 @@ def load_golden(bundle: Bundle) -> GoldenRows:
     try:
         lines = bundle.read(manifest.file("golden-inputs")).splitlines()  # of bytes: str also splits at U+2028
         rows = [json.loads(line) for line in lines]
-        texts = [row["text"] for row in rows]
+        texts = [row["text"] for row in rows] if manifest.vectors is None else []
+        vectors = [manifest.vectors.read(row["vectors"]) for row in rows] if manifest.vectors is not None else []
         with np.load(io.BytesIO(bundle.read(manifest.file("golden-outputs"))), allow_pickle=False) as archive:
             outputs = {name: archive[name] for name in archive.files}
     except (ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
@@ -67,12 +70,14 @@ def load_golden(bundle: Bundle) -> GoldenRows:
         found = outputs.get(output.name)
         if found is None or found.dtype != np.float32 or found.shape != shape or not np.isfinite(found).all():
             raise BundleError("B09-golden-files", f"golden output {output.name} is not finite float32 of shape {shape}")
-    if len(texts) != manifest.golden.rows or not all(isinstance(text, str) for text in texts):
-        raise BundleError("B09-golden-files", f"golden.jsonl does not hold {manifest.golden.rows} texts")
+    if len(rows) != manifest.golden.rows or not all(isinstance(text, str) for text in texts):
+        raise BundleError("B09-golden-files", f"golden.jsonl does not hold {manifest.golden.rows} {manifest.modality}")
+    if any(len(row) > manifest.max_tokens for row in vectors):
+        raise BundleError("B09-golden-files", f"a golden row has more than {manifest.max_tokens} vectors")
     for head in manifest.heads:
         if isinstance(head, ClassifyHead) and head.problem_type == "single_label":
             _check_names(head, rows, outputs[head.output])
-    return GoldenRows(texts, outputs)
+    return GoldenRows(texts, outputs, vectors)
 
 
 def _check_names(head: ClassifyHead, rows: list[Json], logits_BC: Floats) -> None:

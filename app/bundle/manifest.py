@@ -11,6 +11,8 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from app.bundle.vectors import VectorInput
+
 FORMAT: Final = 3
 MANIFEST_FILE = "manifest.json"
 EMBEDDING_OUTPUT = "sentence_embedding"  # not `embedding`: torch's dynamo export lets that name stand twice
@@ -165,15 +167,16 @@ class Agreement(Strict):
 class Manifest(Strict):
     """The whole description of one version of one model."""
 
-    format: Literal[1, 2, 3]  # 2: weights may lie in a file of their own; 3: more poolings and scores of scope
+    format: Literal[1, 2, 3]  # 2: weights may lie in a file of their own; 3: more poolings, scores of scope, vectors
     name: Name
     version: int = Field(ge=1)
     created: Annotated[str, AfterValidator(_is_time)]  # RFC 3339, UTC
-    modality: Literal["text"]
+    modality: Literal["text", "vectors"]
+    vectors: VectorInput | None = None  # of that modality: what its rows are
     trunk: Trunk
     heads: list[Head] = Field(min_length=1)  # the first is the primary head: what the model is for
     pooling: Pooling
-    max_tokens: int = Field(ge=3)
+    max_tokens: int = Field(ge=1)  # of vectors: how many a row has at most
     pad_id: int = Field(ge=0)
     prompts: dict[str, str] = {}
     space: str  # fingerprint of the vector space: bundles that share it may be mixed in one index
@@ -198,7 +201,7 @@ class Manifest(Strict):
         paths = [file.path for file in self.files]
         if len(set(paths)) != len(paths):
             raise ValueError("files repeat")
-        for role in ("tokenizer", "golden-inputs", "golden-outputs"):
+        for role in ("golden-inputs", "golden-outputs"):
             if sum(file.role == role for file in self.files) != 1:
                 raise ValueError(f"a bundle has exactly one {role} file")
         if not any(file.precision == "fp32" for file in self.files):
@@ -211,6 +214,24 @@ class Manifest(Strict):
             raise ValueError("weights in a file of their own came with format 2")
         if self.format < 3 and self.pooling not in FIRST_POOLINGS:
             raise ValueError(f"pooling {pooling_name(self.pooling)} came with format 3")
+        return self
+
+    @model_validator(mode="after")
+    def _input_is_of_its_modality(self) -> Self:
+        if (self.modality == "vectors") != (self.vectors is not None):
+            raise ValueError('`modality = "vectors"` and `vectors` come together')
+        if sum(file.role == "tokenizer" for file in self.files) != (self.vectors is None):
+            raise ValueError("a bundle of texts has exactly one tokenizer file, one of vectors has none")
+        if self.vectors is None:
+            if self.max_tokens < 3:
+                raise ValueError(f"a text has at least 3 tokens, and max_tokens is {self.max_tokens}")
+            return self
+        if self.format < 3:
+            raise ValueError("vectors came with format 3")
+        if [(one.name, one.dtype, one.axes) for one in self.inputs] != self.vectors.inputs:
+            raise ValueError(f"inputs of these vectors are {self.vectors.inputs}")
+        if not self.vectors.is_sequence and self.max_tokens != 1:
+            raise ValueError(f"a row is one vector, and max_tokens is {self.max_tokens}")
         return self
 
     @model_validator(mode="after")

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.bundle.packed import DISTANCE, PackedSpec
-from app.types import Ids
+from app.types import Item
 
 Ints = NDArray[np.int32]
 
@@ -72,7 +72,7 @@ def offsets(shape: Shape) -> tuple[dict[str, int], int]:
     return found, 1 << (end - 1).bit_length()
 
 
-def pack(rows: Sequence[Ids], shape: Shape, spec: PackedSpec) -> Packed:
+def pack(rows: Sequence[Item], shape: Shape, spec: PackedSpec) -> Packed:
     """A batch as the graph takes it, row i as sequence i.
 
     Raises:

@@ -7,6 +7,7 @@ B rows, D values of one output row.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from app.bundle.batches import slices
 from app.bundle.errors import BundleError
 from app.bundle.golden import check_golden
 from app.bundle.manifest import Manifest, Precision
-from app.types import Ids, Rows, Runner
+from app.types import Item, Rows, Runner
 
 GOLDEN_BATCH = 8
 ALONE_ROWS = 6  # spread over the lengths
@@ -23,11 +24,16 @@ ALONE_MIN_COSINE = 0.9999
 
 @dataclass(frozen=True, slots=True)
 class Exam:
-    """The golden rows of one bundle, as token ids and as the outputs expected of them."""
+    """The golden rows of one bundle, as the graph reads them and as the outputs expected of them."""
 
     manifest: Manifest
-    rows: list[Ids]
+    rows: Sequence[Item]
     expected: Mapping[str, Rows]
+
+    @property
+    def pool(self) -> Item:
+        """What stands in all rows, one after the other: what is real to a model."""
+        return cast(Item, np.concatenate(self.rows))
 
     def check(self, runner: Runner, precision: Precision, path: str) -> None:
         """Replay everything on `runner`; `path` names the model file in errors.
@@ -49,7 +55,7 @@ class Exam:
             _check_alone(name, np.stack(parts), together[name][some], some)
 
 
-def run_in_batches(runner: Runner, rows: Sequence[Ids]) -> Mapping[str, Rows]:
+def run_in_batches(runner: Runner, rows: Sequence[Item]) -> Mapping[str, Rows]:
     """Every row's outputs, run in small batches of mixed lengths."""
     parts = [runner.run(rows[part]) for part in slices(rows, GOLDEN_BATCH)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -8,8 +8,6 @@ that is faster.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from app.batching.cost import Sample, fit
 from app.bundle.errors import BundleError
 from app.engine.agree import Exam
@@ -24,7 +22,7 @@ from app.engine.measure import (
     time_shapes,
     warm,
 )
-from app.types import Clock, Cost, Ids, PlanFigures, PlanStatus, Runner
+from app.types import Clock, Cost, PlanFigures, PlanStatus, Runner
 
 OF_THE_PLAN = frozenset({"B06-graph", "B10-golden"})  # the runtime's verdicts; other rules are broken by the bundle
 WORTH = 1.1  # how much faster a less exact plan must be; less than that is noise, and no reason to round
@@ -65,7 +63,7 @@ class Choosing:
 
     def __init__(self, exam: Exam, *, lanes: int, clock: Clock) -> None:
         self._exam, self._lanes, self._clock = exam, lanes, clock
-        self._pool: Ids = np.concatenate(exam.rows)
+        self._pool = exam.pool
         self._max_tokens = exam.manifest.max_tokens
 
     def choose(self, plans: Sequence[Plan], *, why: str = "") -> Chosen:
@@ -149,7 +147,7 @@ class Choosing:
         return fit(timed.samples, lanes=self._lanes, pad_to=timed.plan.pad_to)
 
     def _figures(self, timed: Timed, verdict: str) -> PlanFigures:
-        speed = texts_per_s(self._cost(timed))
+        speed = texts_per_s(self._cost(timed), self._max_tokens)
         return PlanFigures(timed.plan.name, verdict, speed, milliseconds(timed.samples))
 
 

@@ -70,7 +70,11 @@ def candidates(bundle: Bundle, device: Device = "cpu") -> list[Plan]:
         return OrtRunner(bundle.manifest, graph(), device, threads=threads // streams)
 
     reference = Plan("onnxruntime-fp32", "fp32", file.path, onnxruntime)
-    return [reference] if device != "cpu" else [reference, _bf16(bundle, file.path, graph), _int8(bundle)]
+    if (
+        device != "cpu" or bundle.manifest.vectors is not None
+    ):  # small graphs of numbers, for which nothing else is built
+        return [reference]
+    return [reference, _bf16(bundle, file.path, graph), _int8(bundle)]
 
 
 def wanted(plans: Sequence[Plan], setting: Setting, model: str) -> list[Plan]:
@@ -82,7 +86,7 @@ def wanted(plans: Sequence[Plan], setting: Setting, model: str) -> list[Plan]:
     if setting == "auto":
         return list(plans)
     pinned = next((plan for plan in plans if plan.precision == setting), None)
-    missing = "a GPU has no such plan" if pinned is None else pinned.missing
+    missing = "a GPU has no such plan, and no model of vectors" if pinned is None else pinned.missing
     if pinned is None or missing is not None:
         there = ", ".join(plan.precision for plan in plans if plan.missing is None)
         raise PlanError(f"ENCODERY_PLAN={setting}, but {model} cannot run so here: {missing}; it can run as: {there}")

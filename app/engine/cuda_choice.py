@@ -15,7 +15,7 @@ from typing import Protocol
 
 from app.engine.attempts import Attempts
 from app.engine.cuda_errors import DeviceLostError, device_errors, first_line
-from app.types import Clock, Ids, Rows
+from app.types import Clock, Item, Rows
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ LEAST_MS = 1e-6  # of a run: a clock that stands still must not end in the logar
 class DeviceRunner(Protocol):
     """A runner that holds a device until it is closed."""
 
-    def run(self, rows: Sequence[Ids]) -> Mapping[str, Rows]:
+    def run(self, rows: Sequence[Item]) -> Mapping[str, Rows]:
         """See `app.types.Runner`."""
         ...
 
@@ -73,7 +73,7 @@ class Choosing:
     def __init__(
         self,
         check: Callable[[DeviceRunner, Candidate], None],
-        batches: Mapping[str, Sequence[Ids]],
+        batches: Mapping[str, Sequence[Item]],
         attempts: Attempts,
         clock: Clock,
     ) -> None:
@@ -132,7 +132,7 @@ class Choosing:
             runner.close()
             raise
 
-    def _milliseconds(self, runner: DeviceRunner, batch: Sequence[Ids]) -> float:
+    def _milliseconds(self, runner: DeviceRunner, batch: Sequence[Item]) -> float:
         """The median of a few runs, after one that does not count."""
         runner.run(batch)
         times = []

@@ -8,8 +8,6 @@ import logging
 import time
 from typing import cast
 
-import numpy as np
-
 from app.batching.cost import fit
 from app.bundle.manifest import Precision
 from app.bundle.open import Bundle
@@ -59,13 +57,13 @@ def load_on_gpu(
     (samples,) = time_shapes(
         [choice.runner],
         SHAPES,
-        np.concatenate(exam.rows),
+        exam.pool,
         max_tokens=manifest.max_tokens,
         turns=TURNS,
         clock=time.perf_counter,
     )
     cost = fit(samples, lanes=1)
-    status = _status(choice, texts_per_s(cost))
+    status = _status(choice, texts_per_s(cost, manifest.max_tokens))
     log.info("%s runs as %s: %s; left out: %s", key, status.name, status.reason, dict(choice.refused))
     precision = cast(Precision, choice.candidate.precision)  # candidates are made of these alone
     return choice.runner, ModelStatus(key, device, precision, cost, status)

@@ -12,13 +12,13 @@ import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from app.bundle.feeding import feeder
 from app.bundle.manifest import Manifest
 from app.engine.cuda_buckets import longest_bucket
 from app.engine.cuda_errors import device_errors
 from app.engine.cuda_kernels import EFFICIENT, FLASH
-from app.engine.runner import pad
 from app.engine.session import Device, create_session
-from app.types import Ids, Rows
+from app.types import Item, Rows
 
 
 class PaddedRunner:
@@ -29,11 +29,11 @@ class PaddedRunner:
         # Without cuDNN, which compiles a plan for every new shape: 50 ms to 1 s each.
         self._session = create_session(data, device, cuda_options={"sdpa_kernel": FLASH | EFFICIENT})
         self._device = device
-        self._inputs = [tensor.name for tensor in manifest.inputs]
+        self._feeder = feeder([tensor.name for tensor in manifest.inputs], manifest.pad_id)
         self._outputs = [tensor.name for tensor in manifest.outputs]
-        self._pad_id, self._max_tokens = manifest.pad_id, manifest.max_tokens
+        self._max_tokens = manifest.max_tokens
 
-    def run(self, rows: Sequence[Ids]) -> Mapping[str, Rows]:
+    def run(self, rows: Sequence[Item]) -> Mapping[str, Rows]:
         """See `app.types.Runner`.
 
         Raises:
@@ -53,7 +53,7 @@ class PaddedRunner:
         """Give the device back."""
         del self._session
 
-    def _feeds(self, rows: Sequence[Ids]) -> dict[str, NDArray[np.int64]]:
+    def _feeds(self, rows: Sequence[Item]) -> dict[str, NDArray[np.int64]]:
         """The inputs of `rows` in one of few shapes: a power of two of rows, a step of lengths.
 
         A dummy row has a token: attention over none would be no number.
@@ -61,7 +61,7 @@ class PaddedRunner:
         count = 1 << (len(rows) - 1).bit_length()
         longest = max(map(len, rows))
         room = ((0, count - len(rows)), (0, min(longest_bucket(longest), self._max_tokens) - longest))
-        arrays = {name: np.pad(array, room) for name, array in pad(rows, self._pad_id, self._inputs).items()}
+        arrays = {name: np.pad(array, room) for name, array in self._feeder(rows).items()}
         arrays["attention_mask"][len(rows) :, 0] = 1
         return arrays
 

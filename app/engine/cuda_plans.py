@@ -26,7 +26,7 @@ from app.engine.cuda_padded import PaddedRunner
 from app.engine.cuda_session import NO_GRAPH, OrtPackedSession
 from app.engine.packed import PackedRunner
 from app.engine.session import Device
-from app.types import Clock, Ids, Rows
+from app.types import Clock, Item, Rows
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ def choose_plan(
     *,
     model: bytes,
     packed: bytes | None,
-    rows: Sequence[Ids],
+    rows: Sequence[Item],
     expected: Mapping[str, Rows],
     attempts: Attempts,
     clock: Clock,
@@ -110,7 +110,7 @@ def open_packed(model: ModelProto, spec: PackedSpec, device: Device, *, kernels:
     return PackedRunner(spec, limits, lambda captures: open_session(graphs=captures), graphs=graphs)
 
 
-def timing_batches(rows: Sequence[Ids]) -> dict[str, list[Ids]]:
+def timing_batches(rows: Sequence[Item]) -> dict[str, list[Item]]:
     """Kinds of batches made of real rows: one text, some, and as many as a busy engine sees."""
     ordered = sorted(rows, key=len)
     middle = ordered[len(ordered) // 2]

@@ -1,11 +1,13 @@
 r"""How do front ends and the engine talk?
 
 Fixed little-endian frames over a Unix socket: a header of 8 bytes (length of the body, kind, wire version), then the
-body. Requests carry token ids, answers raw float32 rows; text never crosses, and nothing is unpickled. Both ends are
-ours and of one version: a frame that does not fit is a bug or an intruder, and ends the connection (`FrameError`).
+body. Requests carry token ids or vectors, answers raw float32 rows; text never crosses, and nothing is unpickled. Both
+ends are ours and of one version: a frame that does not fit is a bug or an intruder, and ends the connection
+(`FrameError`).
 
     WORK    id u64 | deadline f64 | model u16 | bulk u8 | rows u32 | size of principal u16 | size of outputs u16 |
-            principal | outputs, by "\0" | lengths u32[rows] | ids i32[sum of lengths]
+            width u32 | principal | outputs, by "\0" | lengths u32[rows] |
+            ids i32[sum of lengths], or, where the width is not 0, vectors f32[sum of lengths * width]
     ANSWER  id u64 | queue_s f32 | run_s f32 | rows u32 | outputs u16 | (name u16+bytes | width u32 | f32[rows*width])…
     FAILURE id u64 | error u16 | index i32 (-1: none) | message u16+bytes
     CANCEL  id u64
@@ -37,13 +39,14 @@ from app.types import (
     PlanStatus,
     Rows,
     Timing,
+    Vectors,
     Work,
 )
 
-WIRE_VERSION = 2
+WIRE_VERSION = 3
 HEADER = struct.Struct("<IHH")
 MAX_BODY_BYTES = 2**30  # 65,536 rows of 4,096 float32 values
-_WORK = struct.Struct("<QdHBIHH")
+_WORK = struct.Struct("<QdHBIHHI")
 _ANSWER = struct.Struct("<QffIH")
 _FAILURE = struct.Struct("<QHiH")
 _ID = struct.Struct("<Q")
@@ -126,16 +129,18 @@ def pack_work(id: int, work: Work, models: Sequence[ModelKey]) -> bytes:
     who = work.flow.principal.encode()[:TEXT_MAX_BYTES]
     what = SEPARATOR.join(work.outputs).encode()
     is_bulk = work.flow.priority == "bulk"
-    head = _WORK.pack(id, work.deadline_s, models.index(work.model), is_bulk, len(work.rows), len(who), len(what))
+    width = work.rows[0].shape[1] if work.rows and work.rows[0].ndim == 2 else 0
+    model, rows = models.index(work.model), len(work.rows)
+    head = _WORK.pack(id, work.deadline_s, model, is_bulk, rows, len(who), len(what), width)
     return frame(Kind.WORK, b"".join((head, who, what, lengths.tobytes(), *(row.tobytes() for row in work.rows))))
 
 
 def unpack_work(body: bytes, models: Sequence[ModelKey]) -> tuple[int, Work]:
     """The request of a WORK frame; its rows are views into `body`."""
     try:
-        id, deadline_s, model, is_bulk, count, who, what = _WORK.unpack_from(body)
+        id, deadline_s, model, is_bulk, count, who, what, width = _WORK.unpack_from(body)
         at = _WORK.size + who
-        rows = _read_rows(body, at + what, count)
+        rows = _read_vectors(body, at + what, count, width) if width else _read_rows(body, at + what, count)
         flow = _flow(body[_WORK.size : at], is_bulk)
         return id, Work(models[model], rows, deadline_s, flow, _outputs(body[at : at + what]))
     except (struct.error, ValueError, IndexError) as error:
@@ -219,6 +224,12 @@ def _read_rows(body: bytes, at: int, count: int) -> list[Ids]:
     lengths = np.frombuffer(body, np.uint32, count, at)
     ids = np.frombuffer(body, np.int32, int(lengths.sum()), at + lengths.nbytes)
     return np.split(ids, np.cumsum(lengths[:-1])) if count else []
+
+
+def _read_vectors(body: bytes, at: int, count: int, width: int) -> list[Vectors]:
+    lengths = np.frombuffer(body, np.uint32, count, at)
+    values = np.frombuffer(body, np.float32, int(lengths.sum()) * width, at + lengths.nbytes).reshape(-1, width)
+    return np.split(values, np.cumsum(lengths[:-1])) if count else []
 
 
 @lru_cache  # the same few come again and again

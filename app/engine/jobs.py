@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from app.types import Answer, Ids, ModelKey, Rows, Timing, Work
+from app.types import Answer, Item, ModelKey, Rows, Timing, Work
 
-RowKey = tuple[ModelKey, bytes]  # a model version and the exact token ids: all that an output depends on
+RowKey = tuple[ModelKey, bytes]  # a model version and the exact token ids or numbers: all that an output depends on
 
 
 class Job:
@@ -75,7 +75,7 @@ class Row:
     """
 
     key: RowKey
-    ids: Ids
+    ids: Item
     work: Work
     places: list[Place] = field(default_factory=list)
     ticket: int | None = None

@@ -8,7 +8,7 @@ taken if it was kept (keep.py): then only its golden inputs are replayed. On a G
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from app.engine.cpu_plans import Plan, Setting, candidates, wanted
 from app.engine.cuda_load import load_on_gpu
 from app.engine.keep import Keeper, about
 from app.engine.session import Device
-from app.types import Cost, Ids, ModelKey, ModelStatus, Runner
+from app.types import Cost, Item, ModelKey, ModelStatus, Runner
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class LoadedModel:
     lane: Runner  # a run on one thread; several go side by side
     wide: Runner  # a run on all cores, for a request that finds the engine empty
     status: ModelStatus
-    probe: Ids  # one real row, for the engine to run when it is idle
+    probe: Item  # one real row, for the engine to run when it is idle
     keeper: Keeper | None = None
 
 
@@ -70,6 +70,7 @@ def load_model(
     if (
         device == "cuda"
         and setting == "auto"
+        and bundle.manifest.vectors is None
         and (found := load_on_gpu(bundle, exam, attempts=attempts or Attempts())) is not None
     ):
         runner, status = found
@@ -121,8 +122,12 @@ def replay_plans(folder: Path, device: Device) -> Iterator[tuple[str, str]]:
             yield plan.name, f"{len(exam.rows)} golden rows agree"
 
 
-def golden_rows(bundle: Bundle) -> list[Ids]:
-    """The golden texts as token ids, through the bundle's own tokenizer, over-long ones cut at their end."""
+def golden_rows(bundle: Bundle) -> Sequence[Item]:
+    """The golden vectors; or the golden texts as token ids, through the bundle's own tokenizer, over-long ones cut at
+    their end.
+    """
+    if bundle.manifest.vectors is not None:
+        return load_golden(bundle).vectors
     tokenizer = load_tokenizer(bundle.read(bundle.manifest.file("tokenizer")))
     cut = cutting(tokenizer, bundle.manifest.max_tokens, "end")
     return [np.asarray(cut.encode(text).ids, np.int32) for text in load_golden(bundle).texts]

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from app.batching.cost import Sample, run_ms
-from app.types import Clock, Cost, Ids, Runner
+from app.types import Clock, Cost, Item, Runner
 
 Shape = tuple[int, int]  # rows, tokens
 
@@ -32,14 +32,15 @@ WIDE_GAIN = 0.9  # all cores must bring a short text at least to this share of i
 WARM: Sequence[Shape] = tuple(itertools.product((1, 2), range(8, 72, 8)))
 
 
-def batch_of(shape: Shape, pool: Ids, max_tokens: int) -> list[Ids]:
-    """A batch of this shape out of real tokens."""
+def batch_of(shape: Shape, pool: Item, max_tokens: int) -> list[Item]:
+    """A batch of this shape out of real tokens, or vectors."""
     rows, tokens = shape
-    return [np.resize(pool[start:], min(tokens, max_tokens)) for start in range(rows)]
+    length = min(tokens, max_tokens)
+    return [np.resize(pool[start:], (length, *pool.shape[1:])) for start in range(rows)]
 
 
 def time_shapes(
-    runners: Sequence[Runner], shapes: Sequence[Shape], pool: Ids, *, max_tokens: int, turns: int, clock: Clock
+    runners: Sequence[Runner], shapes: Sequence[Shape], pool: Item, *, max_tokens: int, turns: int, clock: Clock
 ) -> list[list[Sample]]:
     """The best time of each shape on each runner; all take turns, after one that does not count."""
     batches = [batch_of(shape, pool, max_tokens) for shape in shapes]
@@ -70,20 +71,20 @@ def mean_ms(samples: Sequence[Sample]) -> float:
     return math.exp(sum(math.log(sample.ms) for sample in samples) / len(samples))
 
 
-def texts_per_s(cost: Cost) -> float:
-    """What one lane does on batches of a typical shape."""
+def texts_per_s(cost: Cost, max_tokens: int) -> float:
+    """What one lane does on batches of a typical shape, or of shorter rows where a model takes no more."""
     rows, tokens = TYPICAL
-    return round(rows / run_ms(cost, rows, tokens) * 1e3, 1)
+    return round(rows / run_ms(cost, rows, min(tokens, max_tokens)) * 1e3, 1)
 
 
-def is_wide_faster(lane: Runner, wide: Runner, pool: Ids, max_tokens: int) -> bool:
+def is_wide_faster(lane: Runner, wide: Runner, pool: Item, max_tokens: int) -> bool:
     """Whether a lone short text is worth all cores, by the wall clock."""
     times = time_shapes([lane, wide], SHORT, pool, max_tokens=max_tokens, turns=WIDE_TURNS, clock=time.perf_counter)
     lane_ms, wide_ms = map(mean_ms, times)
     return wide_ms <= WIDE_GAIN * lane_ms
 
 
-def warm(runner: Runner, pool: Ids, max_tokens: int, *, lanes: int) -> None:
+def warm(runner: Runner, pool: Item, max_tokens: int, *, lanes: int) -> None:
     """Run common shapes on every lane at once, so that no first request pays for the kernels of its shape."""
     batches = [batch_of(shape, pool, max_tokens) for shape in WARM]
     failed: list[Exception] = []

@@ -21,11 +21,11 @@ from typing import Literal
 
 import openvino as ov
 
+from app.bundle.feeding import feeder
 from app.bundle.ir import PAD_TO as PAD_TO
 from app.bundle.ir import full_length
 from app.bundle.manifest import Manifest
-from app.engine.runner import pad
-from app.types import Ids, Rows
+from app.types import Item, Rows
 
 CACHED_KERNELS = 1000  # of all shapes that ran; with OpenVINO's own 5,000, 215 shapes of an int8 file hold 30 % more
 
@@ -44,18 +44,17 @@ class OpenVinoRunner:
     def __init__(
         self, manifest: Manifest, model: bytes, weights: bytes = b"", *, hint: Hint, streams: int, threads: int
     ) -> None:
-        self._inputs = [tensor.name for tensor in manifest.inputs]
+        self._feeds = feeder([tensor.name for tensor in manifest.inputs], manifest.pad_id)
         self._outputs = [tensor.name for tensor in manifest.outputs]
-        self._pad_id = manifest.pad_id
         self._max_tokens = manifest.max_tokens
         graph = _core().read_model(model, weights) if weights else _core().read_model(model)
         self._model = _core().compile_model(graph, "CPU", _options(hint, streams, threads))
         self._idle: deque[ov.InferRequest] = deque()  # taken and given back by whichever thread runs
 
-    def run(self, rows: Sequence[Ids]) -> Mapping[str, Rows]:
+    def run(self, rows: Sequence[Item]) -> Mapping[str, Rows]:
         """Each graph output as float32 [B, D], row i for `rows[i]`."""
         length = full_length(max(len(row) for row in rows), self._max_tokens)
-        feeds = pad(rows, self._pad_id, self._inputs, length)
+        feeds = self._feeds(rows, length)
         request = self._take()
         try:
             for name, array in feeds.items():

@@ -19,7 +19,7 @@ from app.bundle.packing import Packed, Shape, pack
 from app.engine.cuda_buckets import GraphIndex, Limits, eager_shape, graph_shapes, split
 from app.engine.cuda_errors import DeviceLostError, device_errors, first_line, is_device_lost
 from app.engine.cuda_session import NO_GRAPH, PackedSession
-from app.types import Ids, Rows
+from app.types import Item, Rows
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class PackedRunner:
         runs = split(lengths, self._limits)
         return sum(self._place([lengths[place] for place in places])[0].tokens for places in runs)
 
-    def run(self, rows: Sequence[Ids]) -> Mapping[str, Rows]:
+    def run(self, rows: Sequence[Item]) -> Mapping[str, Rows]:
         """See `app.types.Runner`.
 
         Raises:

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Literal, Self, TypeVar
 
 from app.bundle.manifest import ClassifyHead, EmbedHead, Manifest
-from app.bundle.open import open_bundle
+from app.bundle.open import Bundle, open_bundle
 from app.bundle.scope import Statistics, load_statistics
 from app.bundle.store import bundle_dir
 from app.bundle.tokenizer import load_tokenizer
 from app.encoding.tokenizer import TextEncoder
+from app.encoding.vectors import VectorReader
 from app.errors import HeadError, InvalidRequestError, ModelNotFoundError
 from app.types import ModelKey
 
@@ -29,7 +30,7 @@ class ServedModel:
     """One version of one model as the front end knows it."""
 
     manifest: Manifest
-    encoder: TextEncoder
+    encoder: TextEncoder | VectorReader  # by the modality of its manifest
     scope: Statistics | None = None  # where a head's rule of scope reads vectors
     key: ModelKey = field(init=False)  # its name for the engine
 
@@ -132,8 +133,15 @@ class Catalog:
 def _open(folder: Path) -> ServedModel:
     bundle = open_bundle(folder)
     manifest = bundle.manifest
+    return ServedModel(manifest, _encoder(bundle), load_statistics(bundle))
+
+
+def _encoder(bundle: Bundle) -> TextEncoder | VectorReader:
+    manifest = bundle.manifest
+    if manifest.vectors is not None:
+        return VectorReader(manifest.vectors, max_tokens=manifest.max_tokens)
     tokenizer = load_tokenizer(bundle.read(manifest.file("tokenizer")))
-    return ServedModel(manifest, TextEncoder(tokenizer, max_tokens=manifest.max_tokens), load_statistics(bundle))
+    return TextEncoder(tokenizer, max_tokens=manifest.max_tokens)
 
 
 def _choose(heads: Sequence[HeadT], name: str | None, listing: str) -> HeadT:

@@ -1,4 +1,4 @@
-"""What happens to the texts of one request between the body and the answer?
+"""What happens to the texts, or the vectors, of one request between the body and the answer?
 
 `gate` is asked before a body is read, `run` once it is valid: estimate → admit → tokenise → reserve → submit. Shedding
 happens before any real work, on what is already inside; a newcomer counts by its bytes at first, by its tokens after
@@ -16,6 +16,7 @@ import numpy as np
 from app.batching.admission import Admission, Board, Ticket
 from app.encoding.gather import Gatherer
 from app.encoding.tokenizer import Truncate, parts, size_bytes
+from app.encoding.vectors import VectorReader
 from app.errors import (
     DeadlineExceededError,
     EngineFailedError,
@@ -36,11 +37,12 @@ from app.types import ANYONE, Answer, Clock, Cost, Encoding, Engine, Flow, Model
 INLINE_BYTES = 2048
 # Some 30 ms of a thread, which nobody can stop: a request that ended leaves no more than this behind.
 PART_BYTES = 2**16
+TURN_NUMBERS = 2**15  # of vectors: some 2 ms
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Texts for one model, and how they are to be read."""
+    """Texts for one model, or, for one that reads numbers, rows of them; and how they are to be read."""
 
     model: ServedModel
     texts: Sequence[str]
@@ -48,6 +50,7 @@ class Ask:
     timeout_ms: int | None
     outputs: Sequence[str] = ()  # of the graph; all of them if none is named
     flow: Flow = ANYONE
+    vectors: Sequence[object] | None = None  # instead of texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +122,7 @@ class Service:
         """
         timeout_ms = self._timeout(ask.timeout_ms)
         deadline_s = self._clock() + timeout_ms / 1000
-        self._check_count(ask.texts)
+        self._check_count(ask)
         cost = self._cost(ask.model.key)
         try:
             with (
@@ -127,7 +130,7 @@ class Service:
                 Interruptible(_expired, after_s=deadline_s - self._clock()),
             ):
                 encodings = await self._tokenise(ask)
-                tokens = self._check_tokens(encodings)
+                tokens = self._check_tokens(ask, encodings)
                 ticket.reserve(tokens, cost)
                 _count(record, ask.model.key.name, encodings, tokens)
                 rows = [one.ids for one in encodings]
@@ -146,11 +149,12 @@ class Service:
             raise InvalidRequestError(message, param="timeout_ms")
         return asked_ms or self._timeout_ms
 
-    def _check_count(self, texts: Sequence[str]) -> None:
-        if len(texts) > self._limits.texts:
-            message = f"the request has {len(texts)} texts; the service takes {self._limits.texts}; send it in parts"
-            raise RequestTooLargeError(message, param="texts")
-        for index, text in enumerate(texts):
+    def _check_count(self, ask: Ask) -> None:
+        rows, name = (ask.texts, "texts") if ask.vectors is None else (ask.vectors, "vectors")
+        if len(rows) > self._limits.texts:
+            message = f"the request has {len(rows)} {name}; the service takes {self._limits.texts}; send it in parts"
+            raise RequestTooLargeError(message, param=name)
+        for index, text in enumerate(ask.texts):
             if (size := size_bytes(text)) > self._limits.text_bytes:
                 message = (
                     f"text {index} has {size} bytes; the service takes {self._limits.text_bytes}; send it in parts"
@@ -165,7 +169,11 @@ class Service:
         return cost
 
     def _admit(self, ask: Ask, cost: Cost, timeout_ms: float) -> Ticket:
-        tokens = ask.model.encoder.estimate_tokens(ask.texts)
+        encoder = ask.model.encoder
+        if isinstance(encoder, VectorReader):
+            tokens = encoder.estimate_tokens(ask.vectors or ())
+        else:
+            tokens = encoder.estimate_tokens(ask.texts)
         try:
             return self._admission.admit(tokens, cost, ask.flow, timeout_ms=timeout_ms)
         except OverloadedError:
@@ -173,25 +181,44 @@ class Service:
             raise
 
     async def _tokenise(self, ask: Ask) -> list[Encoding]:
+        encoder = ask.model.encoder
+        if isinstance(encoder, VectorReader):
+            return await _read_vectors(encoder, ask)
         started_s = time.perf_counter()
         try:
             if sum(map(size_bytes, ask.texts)) <= INLINE_BYTES:
-                return await self._gatherer.encode(ask.model.encoder, ask.texts, ask.truncate)
+                return await self._gatherer.encode(encoder, ask.texts, ask.truncate)
             encodings: list[Encoding] = []
             for part in parts(ask.texts, PART_BYTES):
-                encode = partial(ask.model.encoder.encode, part, ask.truncate, first=len(encodings))
+                encode = partial(encoder.encode, part, ask.truncate, first=len(encodings))
                 encodings += await asyncio.to_thread(encode)
             return encodings
         finally:
             metrics.tokenize_seconds.observe(time.perf_counter() - started_s)
 
-    def _check_tokens(self, encodings: Sequence[Encoding]) -> int:
+    def _check_tokens(self, ask: Ask, encodings: Sequence[Encoding]) -> int:
         tokens = sum(encoding.tokens for encoding in encodings)
         if tokens > self._limits.request_tokens:
             limit = self._limits.request_tokens
-            message = f"the request has {tokens} tokens in all; the service takes {limit}; send it in parts"
-            raise RequestTooLargeError(message, param="texts")
+            what, param = ("tokens", "texts") if ask.vectors is None else ("vectors", "vectors")
+            message = f"the request has {tokens} {what} in all; the service takes {limit}; send it in parts"
+            raise RequestTooLargeError(message, param=param)
         return tokens
+
+
+async def _read_vectors(reader: VectorReader, ask: Ask) -> list[Encoding]:
+    """The rows of numbers, with a turn of the event loop after some milliseconds' worth of them. Numpy needs the
+    interpreter for lists, so a thread would free nobody.
+    """
+    encodings: list[Encoding] = []
+    rows, turn = ask.vectors or (), 0
+    for index, row in enumerate(rows):
+        encodings += reader.encode([row], ask.truncate, first=index)
+        turn += encodings[-1].ids.size
+        if turn > TURN_NUMBERS:
+            turn = 0
+            await asyncio.sleep(0)
+    return encodings
 
 
 def _expired() -> DeadlineExceededError:

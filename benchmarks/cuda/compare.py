@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from app.bundle.feeding import feeder
 from app.bundle.manifest import EMBEDDING_OUTPUT
 from app.bundle.open import Bundle, open_bundle
 from app.bundle.packed import PACKED_FILE, read_packed
@@ -15,7 +16,6 @@ from app.bundle.tokenizer import cutting, load_tokenizer
 from app.engine.cuda_buckets import limits_for
 from app.engine.cuda_padded import PaddedRunner, half
 from app.engine.packed import PackedRunner
-from app.engine.runner import pad
 from app.engine.session import create_session
 from app.types import Ids, Rows, Runner
 from benchmarks.corpus import corpus
@@ -61,11 +61,11 @@ def long_batches(bench: Bench) -> Iterator[Row]:
     bundle = minilm(bench)
     model = half(_file(bundle, "fp32"))
     length = min(LONG_TOKENS, bundle.manifest.max_tokens)
-    inputs = [tensor.name for tensor in bundle.manifest.inputs]
+    feeds_of = feeder([tensor.name for tensor in bundle.manifest.inputs], bundle.manifest.pad_id)
     for kernels in (FUSED, CUDNN, CHOSEN_BY_RUNTIME):
         session = create_session(model, bench.device, cuda_options={"sdpa_kernel": kernels})
         for count in LONG_ROWS:
-            feeds = pad([np.full(length, 1 + bundle.manifest.pad_id, np.int32)] * count, bundle.manifest.pad_id, inputs)
+            feeds = feeds_of([np.full(length, 1 + bundle.manifest.pad_id, np.int32)] * count)
             started = time.perf_counter()
             session.run(None, feeds)
             first_ms = (time.perf_counter() - started) * 1e3

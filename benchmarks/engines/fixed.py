@@ -15,7 +15,7 @@ import numpy as np
 
 from app.engine.load import LoadedModel
 from app.processes import engine
-from app.types import Ids, Rows
+from app.types import Item, Rows
 
 OVERHEAD_MS, MS_PER_TOKEN = 1.0, 3.0  # some 100 texts of ten tokens a second on three lanes
 
@@ -27,13 +27,13 @@ class FixedRunner:
         self._widths = dict(widths)
         self._overhead_ms, self._ms_per_token = overhead_ms, ms_per_token
 
-    def run(self, rows: Sequence[Ids]) -> Mapping[str, Rows]:
+    def run(self, rows: Sequence[Item]) -> Mapping[str, Rows]:
         """Each output [B, D], after the time that the padded batch is priced at."""
         time.sleep((self._overhead_ms + len(rows) * max(map(len, rows)) * self._ms_per_token) / 1000)
         return {name: np.stack([vector(row, width) for row in rows]) for name, width in self._widths.items()}
 
 
-def vector(ids: Ids, width: int) -> Rows:
+def vector(ids: Item, width: int) -> Rows:
     """The answer [D] to these tokens."""
     rng = np.random.default_rng(zlib.crc32(np.ascontiguousarray(ids, np.int32).tobytes()))
     return rng.standard_normal(width, np.float32)

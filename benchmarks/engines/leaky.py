@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from app.engine.load import LoadedModel
 from app.processes import engine
-from app.types import Ids, Rows, Runner
+from app.types import Item, Rows, Runner
 
 LEAK_BYTES = 256  # a row: 2.5 MB in 10,000 requests
 
@@ -18,7 +18,7 @@ class LeakyRunner:
         self._runner = runner
         self._kept: list[bytearray] = []
 
-    def run(self, rows: Sequence[Ids]) -> Mapping[str, Rows]:
+    def run(self, rows: Sequence[Item]) -> Mapping[str, Rows]:
         """What the runner beneath returns."""
         self._kept.append(bytearray(b"x") * (LEAK_BYTES * len(rows)))
         return self._runner.run(rows)

@@ -7,7 +7,7 @@ from itertools import count
 
 from app.engine.load import LoadedModel
 from app.processes import engine
-from app.types import Ids, Rows, Runner
+from app.types import Item, Rows, Runner
 
 EVERY = 20  # runs of several rows
 
@@ -19,7 +19,7 @@ class SwappedRunner:
         self._runner = runner
         self._runs = count(1)
 
-    def run(self, rows: Sequence[Ids]) -> Mapping[str, Rows]:
+    def run(self, rows: Sequence[Item]) -> Mapping[str, Rows]:
         """What the runner beneath returns, at times from the last row to the first."""
         outputs = self._runner.run(rows)
         if len(rows) > 1 and next(self._runs) % EVERY == 0:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from app.engine.load import load_model
-from app.types import Ids, Rows
+from app.types import Ids, Item, Rows
 from benchmarks.engines.fixed import MS_PER_TOKEN, FixedRunner, fixed, vector
 from benchmarks.engines.leaky import LEAK_BYTES, LeakyRunner
 from benchmarks.engines.swapped import EVERY, SwappedRunner
@@ -17,7 +17,7 @@ TINY = ROOT / "tests" / "data" / "store" / "tiny-encoder" / "1"
 class LengthRunner:
     """Answers each row with its length."""
 
-    def run(self, rows: Sequence[Ids]) -> Mapping[str, Rows]:
+    def run(self, rows: Sequence[Item]) -> Mapping[str, Rows]:
         return {"length": np.array([[len(row)] for row in rows], np.float32)}
 
 

@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from app.api import openapi
 from app.api.deps import Parts, parts, record
-from app.bundle.manifest import ClassifyHead, EmbedHead
+from app.bundle.manifest import ClassifyHead, EmbedHead, Manifest
 from app.errors import ModelNotFoundError
 from app.serving.catalog import ServedModel
 from app.types import ModelStatus, PlanStatus
@@ -26,6 +26,13 @@ class HeadInfo(BaseModel):
     normalize: bool | None = None
     problem_type: Literal["single_label", "multi_label", "regression"] | None = None
     labels: list[str] | None = None
+
+
+class VectorInfo(BaseModel):
+    """What a model of vectors reads."""
+
+    width: int = Field(description="Numbers of a vector.")
+    is_sequence: bool = Field(description="Whether a row is a list of vectors, and not one vector.")
 
 
 class PlanCandidate(BaseModel):
@@ -58,7 +65,9 @@ class ModelInfo(BaseModel):
     dimensions: int | None
     labels: list[str] | None
     heads: list[HeadInfo]
-    max_tokens: int
+    modality: Literal["text", "vectors"] = Field(description="What it reads: `texts`, or `vectors`.")
+    vectors: VectorInfo | None = Field(description="What the rows of `vectors` are like; null for a model of texts.")
+    max_tokens: int = Field(description="Of a text; of a row of vectors, how many it may have.")
     space: str
     device: str | None = Field(description="Where it runs; null while the engine is not connected.")
     precision: str | None
@@ -102,12 +111,20 @@ def _info(wired: Parts, model: ServedModel) -> ModelInfo:
         dimensions=heads[0].dimensions,
         labels=heads[0].labels,
         heads=heads,
+        modality=manifest.modality,
+        vectors=_vectors(manifest),
         max_tokens=manifest.max_tokens,
         space=manifest.space,
         device=status.device if status else None,
         precision=status.precision if status else None,
         plan=_plan(status.plan) if status and status.plan else None,
     )
+
+
+def _vectors(manifest: Manifest) -> VectorInfo | None:
+    if (like := manifest.vectors) is None:
+        return None
+    return VectorInfo(width=like.width, is_sequence=like.is_sequence)
 
 
 def _plan(plan: PlanStatus) -> PlanInfo:

@@ -27,6 +27,8 @@ EMBEDDER = {
             "labels": None,
         }
     ],
+    "modality": "text",
+    "vectors": None,
     "max_tokens": MAX_TOKENS,
     "space": "space-of-bytes",
     "device": "cpu",

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from app.engine.load import LoadedModel
-from app.types import Cost, Ids, ModelKey, ModelStatus, Rows, Runner
+from app.types import Cost, Ids, Item, ModelKey, ModelStatus, Rows, Runner
 
 KEY = ModelKey("echo", 1)
 
@@ -17,7 +17,7 @@ class EchoRunner:
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
 
-    def run(self, rows: Sequence[Ids]) -> Mapping[str, Rows]:
+    def run(self, rows: Sequence[Item]) -> Mapping[str, Rows]:
         self.batches.append([len(row) for row in rows])
         return {"out": np.array([[row.sum(), len(row)] for row in rows], np.float32)}
 
@@ -30,7 +30,7 @@ class GatedRunner(EchoRunner):
         self.gate = threading.Event()
         self.entered = threading.Semaphore(0)
 
-    def run(self, rows: Sequence[Ids]) -> Mapping[str, Rows]:
+    def run(self, rows: Sequence[Item]) -> Mapping[str, Rows]:
         self.entered.release()
         assert self.gate.wait(10)
         return super().run(rows)
@@ -39,7 +39,7 @@ class GatedRunner(EchoRunner):
 class PoisonedRunner(EchoRunner):
     """Fails every batch that holds the token -1."""
 
-    def run(self, rows: Sequence[Ids]) -> Mapping[str, Rows]:
+    def run(self, rows: Sequence[Item]) -> Mapping[str, Rows]:
         if any((row == -1).any() for row in rows):
             self.batches.append([len(row) for row in rows])
             raise RuntimeError("poison")

@@ -14,7 +14,7 @@ from app.bundle.open import Bundle, open_bundle
 from app.engine.agree import Exam
 from app.engine.cpu_plans import Plan, candidates
 from app.engine.load import golden_rows
-from app.types import Ids, Rows, Runner
+from app.types import Item, Rows, Runner
 from tests.contract.bundles import ENCODER, MODEL, Json, copy_of, edit_manifest
 
 PRECISIONS: Mapping[str, Precision] = {"onnxruntime-fp32": "fp32", "openvino-bf16": "bf16", "openvino-int8": "int8"}
@@ -81,7 +81,7 @@ class PacedRunner:
     clock: TestClock
     ms_per_token: float
 
-    def run(self, rows: Sequence[Ids]) -> Mapping[str, Rows]:
+    def run(self, rows: Sequence[Item]) -> Mapping[str, Rows]:
         self.clock.now_s += (1.0 + len(rows) * max(map(len, rows)) * self.ms_per_token) / 1e3
         return self.runner.run(rows)
 

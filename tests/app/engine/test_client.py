@@ -17,7 +17,7 @@ from app.engine.client import RemoteEngine
 from app.engine.core import Core
 from app.engine.server import EngineServer, listen
 from app.errors import EngineFailedError, NotReadyError
-from app.types import Ids, Rows, Work
+from app.types import Item, Rows, Work
 from tests.app.engine.fakes import KEY, EchoRunner, GatedRunner, PoisonedRunner, ids, loaded
 
 
@@ -254,7 +254,7 @@ def test_what_a_dead_engine_held_goes_to_another_at_once() -> None:
 
 def test_only_the_outputs_that_are_asked_for_cross() -> None:
     class TwoOutputs(EchoRunner):
-        def run(self, rows: Sequence[Ids]) -> Mapping[str, Rows]:
+        def run(self, rows: Sequence[Item]) -> Mapping[str, Rows]:
             return {**super().run(rows), "other": np.ones((len(rows), 7), np.float32)}
 
     async def check(path: Path) -> None:
@@ -274,7 +274,7 @@ def test_only_the_outputs_that_are_asked_for_cross() -> None:
 class Wide(EchoRunner):
     """A row of its answers is a MiB."""
 
-    def run(self, rows: Sequence[Ids]) -> Mapping[str, Rows]:
+    def run(self, rows: Sequence[Item]) -> Mapping[str, Rows]:
         return {"out": np.ones((len(rows), 2**18), np.float32)}
 
 

@@ -11,7 +11,7 @@ from app.engine.agree import Exam
 from app.engine.cpu_plans import candidates, wanted
 from app.engine.load import load_model, replay_plans
 from app.engine.session import PlanError
-from app.types import Ids, Rows
+from app.types import Item, Rows
 from tests.app.engine.plans import PAIR, exam_of, plan_of, with_pair
 from tests.contract.bundles import CLASSIFIER, ENCODER, MODEL, STORE, copy_of, edit_graph, replace_file, shuffle_weights
 
@@ -149,7 +149,7 @@ class MinglingRunner:
         self._inner = plan_of(open_bundle(folder), "onnxruntime-fp32").lane(1)
         self._share = share
 
-    def run(self, rows: Sequence[Ids]) -> Mapping[str, Rows]:
+    def run(self, rows: Sequence[Item]) -> Mapping[str, Rows]:
         outputs = self._inner.run(rows)
         return {name: rows_BD + self._share * (rows_BD.sum(axis=0) - rows_BD) for name, rows_BD in outputs.items()}
 

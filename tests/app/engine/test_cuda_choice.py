@@ -18,7 +18,7 @@ from app.engine.cuda_errors import DeviceLostError
 from app.engine.cuda_plans import choose_plan, cuda_candidates, golden_limits, timing_batches
 from app.engine.load import golden_rows
 from app.engine.packed import PackedRunner
-from app.types import Ids, Rows
+from app.types import Item, Rows
 from tests.app.engine.packed_sessions import ReferenceSession
 from tests.data.packed import tiny_packed
 from tests.e2e.service import TINY_MODELS
@@ -36,7 +36,7 @@ class TimedRunner:
         self._ms, self._fault = ms, fault
         self.is_closed = False
 
-    def run(self, rows: Sequence[Ids]) -> Mapping[str, Rows]:
+    def run(self, rows: Sequence[Item]) -> Mapping[str, Rows]:
         TimedRunner.now_s += self._ms / 1e3
         if self._fault is not None:
             raise self._fault

@@ -1,5 +1,7 @@
 """Padded batches of few shapes give what any batch gives; ONNX Runtime's CPU stands in for the device."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
@@ -10,13 +12,13 @@ from app.engine.cuda_padded import PaddedRunner
 from app.engine.cuda_plans import golden_limits
 from app.engine.load import golden_rows
 from app.engine.runner import OrtRunner
-from app.types import Ids
+from app.types import Item
 from tests.e2e.service import TINY_MODELS
 
 FOLDER = TINY_MODELS / "store" / "tiny-classifier" / "1"
 
 
-def parts() -> tuple[Manifest, bytes, list[Ids]]:
+def parts() -> tuple[Manifest, bytes, Sequence[Item]]:
     bundle = open_bundle(FOLDER)
     model = bundle.manifest.model_file("fp32")
     assert model is not None

@@ -40,6 +40,19 @@ def test_work_survives_the_wire(
     assert [row.tolist() for row in found.rows] == [row.tolist() for row in rows]
 
 
+@given(width=st.integers(1, 5), lengths=st.lists(st.integers(1, 6), min_size=1, max_size=9))
+def test_vectors_survive_the_wire(width: int, lengths: list[int]) -> None:
+    random = np.random.default_rng(width)
+    rows = [random.normal(size=(length, width)).astype(np.float32) for length in lengths]
+
+    body = body_of(frames.pack_work(4, Work(MODELS[0], rows, 7.5, outputs=("a",)), MODELS), Kind.WORK)
+
+    _, found = frames.unpack_work(body, MODELS)
+    assert [row.shape for row in found.rows] == [row.shape for row in rows]
+    assert [row.tobytes() for row in found.rows] == [row.tobytes() for row in rows]
+    assert {row.dtype for row in found.rows} == {np.dtype(np.float32)}
+
+
 @given(rows=st.integers(1, 9), widths=st.lists(st.integers(1, 9), min_size=1, max_size=3))
 def test_answers_survive_the_wire(rows: int, widths: list[int]) -> None:
     random = np.random.default_rng(rows)

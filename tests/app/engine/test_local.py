@@ -10,7 +10,7 @@ from app.engine.cuda_errors import DeviceLostError
 from app.engine.jobs import Row
 from app.engine.local import LocalEngine
 from app.errors import DeadlineExceededError, EngineFailedError, ModelNotFoundError
-from app.types import Answer, Ids, ModelKey, Rows, Work
+from app.types import Answer, Item, ModelKey, Rows, Work
 from tests.app.engine.fakes import KEY, EchoRunner, GatedRunner, PoisonedRunner, ids, loaded
 
 
@@ -157,7 +157,7 @@ def test_a_lost_device_is_nobodys_fault_and_ends_the_thread() -> None:
     """Halving the batch would fail every row of it; the engine process ends instead and is replaced."""
 
     class LosingRunner(EchoRunner):
-        def run(self, rows: Sequence[Ids]) -> Mapping[str, Rows]:
+        def run(self, rows: Sequence[Item]) -> Mapping[str, Rows]:
             self.batches.append([len(row) for row in rows])
             raise DeviceLostError("CUDA failure 700")
 

@@ -3,11 +3,12 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from app.bundle.feeding import feeder
 from app.bundle.ir import full_length
 from app.bundle.open import Bundle, open_bundle
 from app.engine.load import golden_rows
 from app.engine.openvino import PAD_TO, OpenVinoRunner
-from app.engine.runner import OrtRunner, pad
+from app.engine.runner import OrtRunner
 from app.types import Ids
 from tests.contract.bundles import CLASSIFIER, ENCODER, STORE
 
@@ -76,7 +77,7 @@ MOST = 2 * PAD_TO + 3  # tokens that a model takes, no multiple
 def test_lengths_are_rounded_up_and_the_padding_is_masked(longest: int, padded: int) -> None:
     rows: list[Ids] = [np.full(longest, 7, np.int32), np.full(1, 9, np.int32)]
 
-    feeds = pad(rows, 0, ["input_ids", "attention_mask"], full_length(longest, MOST))
+    feeds = feeder(["input_ids", "attention_mask"], 0)(rows, full_length(longest, MOST))
 
     assert feeds["input_ids"].shape == feeds["attention_mask"].shape == (2, padded)
     assert feeds["attention_mask"].sum(axis=1).tolist() == [longest, 1]
