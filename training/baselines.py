@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline, make_union
+from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 from threadpoolctl import threadpool_limits
 
@@ -34,6 +35,17 @@ def tfidf_svm(
     pipeline = make_pipeline(features, LinearSVC(random_state=seed, max_iter=MAX_ITERATIONS))
     pipeline.fit(list(train), train_targets_N)
     return accuracy(test_targets_M, pipeline.predict(list(test)))
+
+
+def vector_svm(
+    train: Sequence[Floats], train_targets_N: Ints, test: Sequence[Floats], test_targets_M: Ints, seed: int
+) -> float | None:
+    """Test accuracy of a linear SVM over all numbers of a row, standardised; None where rows differ in length."""
+    if len({row.shape for row in (*train, *test)}) > 1:
+        return None
+    pipeline = make_pipeline(StandardScaler(), LinearSVC(random_state=seed, max_iter=MAX_ITERATIONS))
+    pipeline.fit([row.ravel() for row in train], train_targets_N)
+    return accuracy(test_targets_M, pipeline.predict([row.ravel() for row in test]))
 
 
 def frozen_regression(train_ND: Floats, train_targets_N: Ints, test_MD: Floats, test_targets_M: Ints) -> float:

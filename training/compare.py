@@ -14,6 +14,7 @@ from app.bundle.scoring import unit
 from app.bundle.store import bundle_dir, current, versions
 from app.bundle.verify import verify
 from training.build import store_of
+from training.data.collate import Input
 from training.data.rows import Row
 from training.errors import TrainingError
 from training.evaluation.paired import LEVEL, Difference, difference, difference_of_means, mcnemar, sign_flip
@@ -89,7 +90,7 @@ def _open(models: Path, name: str) -> Bundle:
 
 
 def _by_labels(a: Bundle, b: Bundle, test: Sequence[Row], progress: Progress) -> Comparison:
-    texts = [row.text for row in test]
+    texts = [row.input for row in test]
     answers = [_answers(bundle, texts, progress) for bundle in (a, b)]
     labels = sorted({str(row.label) for row in test}.union(*answers))
     numbers = {label: number for number, label in enumerate(labels)}
@@ -126,7 +127,7 @@ def _comparison(
     return Comparison(names[0], names[1], len(hits_a_N), differences, only_a, only_b)
 
 
-def _answers(bundle: Bundle, texts: Sequence[str], progress: Progress) -> list[str]:
+def _answers(bundle: Bundle, texts: Sequence[Input], progress: Progress) -> list[str]:
     """The best label of each text."""
     head = bundle.manifest.heads[0]
     assert isinstance(head, ClassifyHead)

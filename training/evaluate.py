@@ -1,4 +1,4 @@
-"""What does a torch model answer to texts?
+"""What does a torch model answer to texts, or to rows of numbers?
 
 The one place where training runs a model without training it. Sorting by length takes most of the padding away; the
 answers come back in the order of the texts. N texts.
@@ -9,10 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
 from app.bundle.batches import slices
-from training.data.collate import encode, pad
+from training.data.collate import Input, Item, Reader, encode, pad
 from training.modeling.model import Model
 from training.progress import Bar
 
@@ -21,22 +20,22 @@ BATCH_SIZE = 32
 
 def predict(
     model: Model,
-    tokenizer: Tokenizer,
-    texts: Sequence[str],
+    reader: Reader,
+    inputs: Sequence[Input],
     *,
     max_tokens: int,
     pad_id: int,
     batch_size: int = BATCH_SIZE,
     bar: Bar | None = None,
 ) -> dict[str, NDArray[np.float32]]:
-    """Every output of the model by name, row i for `texts[i]`; texts are cut at their end to `max_tokens`."""
-    return predict_ids(model, encode(tokenizer, texts, max_tokens), pad_id=pad_id, batch_size=batch_size, bar=bar)
+    """Every output of the model by name, row i for `inputs[i]`, which are cut at their end to `max_tokens`."""
+    return predict_ids(model, encode(reader, inputs, max_tokens), pad_id=pad_id, batch_size=batch_size, bar=bar)
 
 
 def predict_ids(
-    model: Model, rows: Sequence[Sequence[int]], *, pad_id: int, batch_size: int = BATCH_SIZE, bar: Bar | None = None
+    model: Model, rows: Sequence[Item], *, pad_id: int, batch_size: int = BATCH_SIZE, bar: Bar | None = None
 ) -> dict[str, NDArray[np.float32]]:
-    """`predict` for rows of token ids. The model's mode (train or eval) is the same afterwards.
+    """`predict` for rows as the model reads them. The model's mode (train or eval) is the same afterwards.
 
     Raises:
         ValueError: no rows, so the shape of the outputs is unknown.

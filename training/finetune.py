@@ -11,9 +11,8 @@ import torch
 
 from app.bundle.manifest import EMBEDDING_OUTPUT
 from app.bundle.scoring import unit
-from training.baselines import frozen_regression, tfidf_svm
+from training.baselines import frozen_regression, tfidf_svm, vector_svm
 from training.calibrate import Fitted
-from training.data.lengths import token_ruler
 from training.data.overview import Overview, overview, sentences
 from training.data.report import write_report
 from training.data.rows import Row, Splits
@@ -21,7 +20,7 @@ from training.errors import TrainingError
 from training.evaluation.classifier import Classifier, judge_classifier
 from training.hardware import pick_device
 from training.loop import Trained, train
-from training.modeling import ClassifierHead, LoadedEncoder, Model, load_encoder
+from training.modeling import ClassifierHead, LoadedEncoder, Model, load_encoder, ruler_of
 from training.modeling.depth import freeze
 from training.objectives import make_objective
 from training.objectives.classification import targets
@@ -68,7 +67,7 @@ def fine_tune(
     if recipe.threads is not None:
         torch.set_num_threads(recipe.threads)
     with progress.step("loading the encoder"):
-        loaded = load_encoder(recipe.encoder, [text for row in splits.train for text in row.texts], seed=recipe.seed)
+        loaded = load_encoder(recipe.encoder, [one for row in splits.train for one in row.inputs], seed=recipe.seed)
     view = _check(recipe, splits, loaded, runs, progress)
     model = build_model(loaded, recipe, splits.labels).to(pick_device(recipe.hardware))
     objective = make_objective(recipe, recipe.loss, splits, loaded)
@@ -94,7 +93,7 @@ def fine_tune(
 def _check(recipe: Recipe, splits: Splits, loaded: LoadedEncoder, runs: Path, progress: Progress) -> Overview:
     """Look at the whole of the data and say what is odd about them; nothing stops here."""
     with progress.step("checking the data"):
-        view = overview(splits, token_ruler(loaded.tokenizer, loaded.max_tokens))
+        view = overview(splits, ruler_of(loaded))
         page = write_report(view, recipe.name, runs / DATA_REPORT)
     for line in sentences(view):
         progress.say(line)
@@ -127,6 +126,13 @@ def _baselines(
             return {"encoder_before_training": retrieval_scores(model, make_pairs(splits.test, loaded), loaded.pad_id)}
     classifier = Classifier(recipe.head, model, loaded, splits)
     train_N, test_N = classifier.targets(splits.train), classifier.targets(splits.test)
+    if splits.is_of_vectors:
+        with progress.step("baseline: a linear SVM over the numbers"):
+            train_vectors, test_vectors = (
+                [row.vector for row in rows if row.vector is not None] for rows in (splits.train, splits.test)
+            )
+            svm = vector_svm(train_vectors, train_N, test_vectors, test_N, recipe.seed)
+        return {"linear_svm": {"accuracy": svm}} if svm is not None else {}
     with progress.step("baseline: tf-idf and a linear SVM"):
         texts, test_texts = ([row.text for row in rows] for rows in (splits.train, splits.test))
         svm = tfidf_svm(texts, train_N, test_texts, test_N, recipe.seed)

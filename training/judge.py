@@ -14,7 +14,7 @@ from app.bundle.store import bundle_dir, current
 from app.bundle.tokenizer import load_tokenizer
 from app.bundle.verify import verify
 from training.build import store_of
-from training.data.collate import encode
+from training.data.collate import Input, encode
 from training.errors import TrainingError
 from training.export.compare import Outputs
 from training.export.exam import make_exam
@@ -64,15 +64,17 @@ def evaluate(path: Path, *, models: Path, progress: Progress) -> Verdict:
     return _verdict(manifest, exam.metric, value, exam.rows)
 
 
-def graph_outputs(bundle: Bundle, texts: Sequence[str], progress: Progress) -> Outputs:
-    """Every output for texts, by the bundle's own tokenizer and fp32 graph; over-long texts are cut at their end."""
+def graph_outputs(bundle: Bundle, texts: Sequence[Input], progress: Progress) -> Outputs:
+    """Every output for texts, or rows of numbers, by the bundle's own tokenizer and fp32 graph; over-long ones are cut
+    at their end.
+    """
     manifest = bundle.manifest
     model_file = manifest.model_file("fp32")
     assert model_file is not None  # the manifest's own validator guarantees it
-    tokenizer = load_tokenizer(bundle.read(manifest.file("tokenizer")))
+    reader = manifest.vectors or load_tokenizer(bundle.read(manifest.file("tokenizer")))
     runner = GraphRunner(bundle.read(model_file), manifest.pad_id)
     with progress.step(f"judging {manifest.name}@{manifest.version}"):
-        return runner.run_sorted(encode(tokenizer, texts, manifest.max_tokens), "the test split")
+        return runner.run_sorted(encode(reader, texts, manifest.max_tokens), "the test split")
 
 
 def _verdict(manifest: Manifest, metric: str, value: float, rows: int) -> Verdict:

@@ -7,7 +7,7 @@ with another recipe, other data or other weights is refused: going on from it wo
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -26,7 +26,8 @@ from training.checkpoint import (
     remove,
     set_aside,
 )
-from training.data.rows import Splits
+from training.data.collate import reader_bytes
+from training.data.rows import Row, Splits
 from training.errors import TrainingError
 from training.modeling import LoadedEncoder
 from training.optim import Average, Stepper
@@ -48,15 +49,22 @@ def fingerprint(recipe: Recipe, splits: Splits, loaded: LoadedEncoder) -> dict[s
         if key not in HARMLESS and not key.startswith(HARMLESS_TABLES)
     }
     for name in ("train", "dev"):
-        rows = [asdict(row) for row in getattr(splits, name)]
+        rows = [_plain(row) for row in getattr(splits, name)]
         prints[f"{name} rows"] = _short_digest(json.dumps(rows, ensure_ascii=False).encode())
     weights = hashlib.sha256()
     for tensor in loaded.encoder.state_dict().values():
         weights.update(tensor.cpu().numpy().tobytes())
     prints["device"] = next(loaded.encoder.parameters()).device.type
     prints["encoder weights"] = weights.hexdigest()[:16]
-    prints["tokenizer"] = _short_digest(loaded.tokenizer.to_str().encode())
+    prints["tokenizer"] = _short_digest(reader_bytes(loaded.reader))
     return prints
+
+
+def _plain(row: Row) -> Json:
+    """A row in JSON, its numbers as their digest."""
+    if row.vector is None:
+        return asdict(row)
+    return asdict(replace(row, vector=None)) | {"vector": _short_digest(row.vector.tobytes())}
 
 
 def _flat(table: Json, prefix: str = "") -> Json:

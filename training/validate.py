@@ -5,16 +5,17 @@ from pathlib import Path
 from typing import Literal
 
 from training.data import describe
-from training.data.lengths import CHARACTERS, Ruler, token_ruler
+from training.data.lengths import CHARACTERS, Ruler, vector_ruler
 from training.data.overview import overview, sentences
 from training.data.report import write_report
 from training.data.rows import Splits
 from training.data.sources import load_files
 from training.errors import DataError, TrainingError
-from training.modeling import load_encoder
+from training.modeling import load_encoder, ruler_of
 from training.progress import Progress
 from training.recipe import Recipe, load_recipe
 from training.recipe.data import Columns, FileData
+from training.recipe.encoder import AnyEncoder
 from training.run import load_data, read_probes
 
 FAULTS_FILE = "faults.txt"
@@ -34,7 +35,7 @@ def validate_recipe(path: Path, *, progress: Progress, report: Path | None = Non
         return f"{recipe.name}: the recipe is sound; it has no data to read"
     read_probes(recipe, path.parent)
     splits = load_data(recipe, path.parent, progress)
-    ruler = _ruler(recipe, progress)
+    ruler = _vector_ruler(recipe.encoder) if splits.is_of_vectors else _ruler(recipe, progress)
     with progress.step("checking the data"):
         lines = _look(splits, recipe.name, ruler, report)
     for line in lines:
@@ -52,7 +53,8 @@ def validate_file(
     """
     data = FileData(source="files", train=path.name, columns=Columns.model_validate(dict(columns)))
     splits = load_files(data, path.parent, task)
-    return [*describe(splits), *_look(splits, path.name, CHARACTERS, report)]
+    ruler = vector_ruler() if splits.is_of_vectors else CHARACTERS
+    return [*describe(splits), *_look(splits, path.name, ruler, report)]
 
 
 def write_faults(error: DataError, folder: Path) -> Path:
@@ -71,7 +73,11 @@ def _ruler(recipe: Recipe, progress: Progress) -> Ruler:
     except TrainingError as error:
         progress.say(f"lengths are in characters, for {error}")
         return CHARACTERS
-    return token_ruler(loaded.tokenizer, loaded.max_tokens)
+    return ruler_of(loaded)
+
+
+def _vector_ruler(table: AnyEncoder) -> Ruler:
+    return vector_ruler(getattr(table, "max_tokens", None))
 
 
 def _look(splits: Splits, name: str, ruler: Ruler, report: Path | None) -> list[str]:

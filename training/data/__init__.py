@@ -9,10 +9,10 @@ from pathlib import Path
 from training.data.checks import describe
 from training.data.outside import take_out
 from training.data.rows import Counts, Row, Splits
-from training.data.sources import load_dataset, load_files
+from training.data.sources import load_dataset, load_digits, load_files
 from training.errors import DataError, RecipeError
 from training.recipe import Recipe
-from training.recipe.data import DatasetData, FileData, HomeIntentsData
+from training.recipe.data import DatasetData, DigitsData, FileData, HomeIntentsData
 from training.recipe.heads import ClassifyTask
 
 __all__ = ["Counts", "Row", "Splits", "describe", "load"]
@@ -39,6 +39,8 @@ def _load(recipe: Recipe, folder: Path, untrained: Collection[str]) -> Splits:
             return load_files(data, folder, recipe.head.task, untrained)
         case DatasetData() as data:
             return load_dataset(data, recipe.head.task, untrained)
+        case DigitsData() as data:
+            return load_digits(data)
         case HomeIntentsData() as data:
             if recipe.head.task != "classify":
                 raise RecipeError(f"{recipe.name}: home-assistant-intents has labels; give it a head that classifies")

@@ -9,9 +9,11 @@ import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from app.bundle.vectors import Floats, VectorError
 from training.data.findings import Check, Finding, places
 from training.data.records import Record, kind_of
 from training.data.rows import Row, Splits
+from training.data.vectors import to_vector
 from training.recipe.data import Columns
 
 SHOWN_LABELS = 3
@@ -48,7 +50,7 @@ class SeveralLabels(BadValue):
 def wanted_columns(columns: Columns, task: str) -> list[str]:
     """The columns that a row of this task has."""
     if task == "classify":
-        return [columns.text, columns.label]
+        return [columns.vector or columns.text, columns.label]
     return [columns.text, columns.positive, *([columns.negative] if columns.negative else [])]
 
 
@@ -61,6 +63,9 @@ def to_row(record: Record, columns: Columns, task: str) -> Row:
     """
     if record.problem:
         raise BadValue(record.problem)
+    if task == "classify" and columns.vector is not None:
+        vector = _vector(record, columns.vector)
+        return Row("", record.where, label=_label(record, columns.label), vector=vector)
     text = _text(record, columns.text)
     if task == "classify":
         return Row(text, record.where, label=_label(record, columns.label))
@@ -81,11 +86,22 @@ def _label(record: Record, column: str) -> str:
     return sys.intern(_text(record, column).strip())
 
 
-def _text(record: Record, column: str) -> str:
+def _vector(record: Record, column: str) -> Floats:
+    try:
+        return to_vector(_value(record, column))
+    except VectorError as error:
+        raise BadValue(f'"{column}" {error}') from error
+
+
+def _value(record: Record, column: str) -> object:
     if column not in record.values:
         there = ", ".join(record.values) or "none"
         raise BadValue(f'no key "{column}"; its keys: {there}')
-    value = record.values[column]
+    return record.values[column]
+
+
+def _text(record: Record, column: str) -> str:
+    value = _value(record, column)
     if not isinstance(value, str):
         raise BadValue(f'"{column}" is {kind_of(value)}, not a text')
     if not value or value.isspace():
@@ -121,7 +137,8 @@ def said(splits: Splits, check: Check, findings: Sequence[Finding]) -> str:
 def what(splits: Splits, check: Check) -> str:
     """What a check counts, and what becomes of it."""
     fate = "kept as published" if splits.as_published and check in KEPT else FATE.get(check)
-    return WHAT[check] + (f", {fate}" if fate else "")
+    found = WHAT[check].replace("text", "vector") if splits.is_of_vectors else WHAT[check]
+    return found + (f", {fate}" if fate else "")
 
 
 def _list(ordered: Sequence[tuple[str, int]]) -> str:

@@ -1,33 +1,71 @@
-"""How do rows become batches of token ids?
+"""How do rows become batches of token ids, or of vectors?
 
-B rows of a batch, T padded tokens. The order of an epoch is a pure function of (seed, epoch), so a resumed run needs
-no replay and no random state. Rows of like length share a batch: sorting inside pools of 32 batches keeps the order
-random enough for SGD and takes most of the padding away (arXiv:1706.03762 section 5.1 batches by length, too).
+B rows of a batch, T padded tokens or vectors, F values of a vector.
+The order of an epoch is a pure function of (seed, epoch), so a resumed run needs no replay and no random state. Rows
+of like length share a batch: sorting inside pools of 32 batches keeps the order random enough for SGD and takes most
+of the padding away (arXiv:1706.03762 section 5.1 batches by length, too).
 """
 
 import math
 import random
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import cast, overload
 
+import numpy as np
 import torch
 from tokenizers import Tokenizer
+from torch.nn.utils.rnn import pad_sequence
 
 from app.bundle.tokenizer import cutting
+from app.bundle.vectors import Floats, VectorInput
 
 POOL_BATCHES = 32
 
 
-def encode(tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int) -> list[list[int]]:
-    """Token ids of each text, special tokens included, cut at its end to `max_tokens`."""
-    cutter = cutting(tokenizer, max_tokens, "end")
-    return [encoding.ids for encoding in cutter.encode_batch_fast(list(texts))]
+Reader = Tokenizer | VectorInput  # what makes an item of an input: a tokenizer of a text, the form of a row of numbers
+Input = str | Floats  # a text; numbers as [F] or [T, F]
+Item = Sequence[int] | Floats  # token ids; [T, F]
 
 
-def pad(
-    rows: Sequence[Sequence[int]], pad_id: int, *, device: torch.device | None = None
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """`ids_BT` and `mask_BT` (1 for text, 0 for padding), both int64, T the longest row; on the CPU unless told."""
+@overload
+def encode(reader: Tokenizer, inputs: Sequence[str], max_tokens: int) -> list[list[int]]: ...
+@overload
+def encode(reader: Reader, inputs: Sequence[Input], max_tokens: int) -> list[Item]: ...
+def encode(reader: Reader, inputs: Sequence[Input], max_tokens: int) -> list[Item] | list[list[int]]:
+    """Each input as a model reads it, cut at its end to `max_tokens`: token ids of a text, special tokens included, or
+    the vectors of a row of numbers.
+    """
+    if isinstance(reader, VectorInput):
+        return [cast(Item, np.atleast_2d(cast(Floats, one))[:max_tokens]) for one in inputs]
+    cutter = cutting(reader, max_tokens, "end")
+    return [encoding.ids for encoding in cutter.encode_batch_fast(list(inputs))]
+
+
+def tokenizer_of(reader: Reader) -> Tokenizer:
+    """What reads texts, for what is built for texts alone.
+
+    Raises:
+        TypeError: the reader is one of numbers.
+    """
+    if isinstance(reader, VectorInput):
+        raise TypeError("numbers have no tokenizer")
+    return reader
+
+
+def reader_bytes(reader: Reader) -> bytes:
+    """All that decides what it makes of an input."""
+    return (reader.model_dump_json() if isinstance(reader, VectorInput) else reader.to_str()).encode()
+
+
+def pad(rows: Sequence[Item], pad_id: int, *, device: torch.device | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    """`ids_BT`, int64, or vectors [B, T, F], float32 with zeros for padding, and `mask_BT`, int64, 1 for what is there
+    and 0 for padding; T is the longest row. On the CPU unless told.
+    """
+    if isinstance(rows[0], np.ndarray):
+        values = [torch.from_numpy(np.ascontiguousarray(row, np.float32)) for row in rows]
+        masks = [torch.ones(len(row), dtype=torch.long) for row in rows]
+        return pad_sequence(values, batch_first=True).to(device), pad_sequence(masks, batch_first=True).to(device)
     longest = max(len(row) for row in rows)
     ids_BT = torch.tensor([[*row, *[pad_id] * (longest - len(row))] for row in rows], dtype=torch.long)
     mask_BT = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows], dtype=torch.long)

@@ -7,7 +7,7 @@ as its longest text.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,14 +22,21 @@ LEAST_EDGE = 8  # upper end of the first bin; each next bin ends at twice that o
 
 @dataclass(frozen=True, slots=True)
 class Ruler:
-    """How texts are measured: `measure` gives the length of each. `limit` is what the model reads of one."""
+    """How texts, or rows of numbers, are measured: `measure` gives the length of each. `limit` is what the model reads
+    of one.
+    """
 
-    unit: Literal["tokens", "characters"]
-    measure: Callable[[Sequence[str]], list[int]]
+    unit: Literal["tokens", "characters", "vectors"]
+    measure: Callable[[Sequence[Any]], list[int]]
     limit: int | None = None
 
 
 CHARACTERS = Ruler("characters", lambda texts: [len(text) for text in texts])
+
+
+def vector_ruler(limit: int | None = None) -> Ruler:
+    """Measures in vectors of a row of numbers, which is 1 where a row is one vector."""
+    return Ruler("vectors", lambda rows: [len(np.atleast_2d(row)) for row in rows], limit)
 
 
 def token_ruler(tokenizer: Tokenizer, limit: int) -> Ruler:
@@ -44,9 +51,9 @@ def measure(rows: Sequence[Row], ruler: Ruler) -> NDArray[np.int64]:
     lengths = np.zeros(len(rows), np.int64)
     for first in range(0, len(rows), BATCH):
         part = rows[first : first + BATCH]
-        texts = [row.texts for row in part]
-        flat = iter(ruler.measure([text for several in texts for text in several]))
-        lengths[first : first + BATCH] = [max(next(flat) for _ in several) for several in texts]
+        inputs = [row.inputs for row in part]
+        flat = iter(ruler.measure([one for several in inputs for one in several]))
+        lengths[first : first + BATCH] = [max(next(flat) for _ in several) for several in inputs]
     return lengths
 
 

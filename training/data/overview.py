@@ -41,7 +41,8 @@ def overview(splits: Splits, ruler: Ruler = CHARACTERS) -> Overview:
     findings: dict[Check, Sequence[Finding]] = {**splits.findings}
     if not splits.labels:  # where there are labels, a row has one text, and reading found those that are shared
         findings["shared text"] = shared_texts(splits.train, held_out)
-    findings["near"] = near_overlaps(splits.train, held_out)
+    if not splits.is_of_vectors:
+        findings["near"] = near_overlaps(splits.train, held_out)
     if ruler.limit is not None:
         found = (over_long(rows[split], part, ruler.limit, ruler.unit) for split, part in lengths.items())
         findings["over-long"] = [finding for part in found for finding in part]
@@ -68,4 +69,5 @@ def sentences(view: Overview) -> Iterator[str]:
     spread = view.spreads.get("train")
     if spread is not None:
         limit = f"; the model reads {view.limit:,}" if view.limit else ""
-        yield f"{view.unit} of a text of train: half have up to {spread.p50:,}, 99 % up to {spread.p99:,}{limit}"
+        row = "row" if view.unit == "vectors" else "text"
+        yield f"{view.unit} of a {row} of train: half have up to {spread.p50:,}, 99 % up to {spread.p99:,}{limit}"

@@ -76,7 +76,8 @@ def _checks(view: Overview) -> Section:
         [what(view.splits, check), len(found), f"{len(found) / max(total, 1):.2%}", found[0].where if found else "–"]
         for check, found in view.findings.items()
     ]
-    lead = f"Every row was read and is a text; shares are of all {total:,} rows. {FINDINGS_FILE} has every place."
+    kind = "numbers" if view.splits.is_of_vectors else "a text"
+    lead = f"Every row was read and is {kind}; shares are of all {total:,} rows. {FINDINGS_FILE} has every place."
     return Section("Checks", lead, ["check", "found", "share", "first"], rows)
 
 
@@ -117,7 +118,7 @@ def _examples(view: Overview) -> Iterator[Section]:
     wanted = {place for found in shown.values() for one in found for place in (one.where, one.other)}
     there = _rows_at(wanted, view.splits)
     for check, found in shown.items():
-        title = WHAT[check]
+        title = WHAT[check].replace("text", "vector") if view.splits.is_of_vectors else WHAT[check]
         rows_shown: list[list[Cell]] = [
             [one.where, _text(there.get(one.where)), one.other or "–", _text(there.get(one.other)), one.detail or "–"]
             for one in found
@@ -139,5 +140,7 @@ def _rows_at(places: set[str], splits: Splits) -> dict[str, Row | None]:
 def _text(row: Row | None) -> str:
     if row is None:
         return "–"
+    if row.vector is not None:
+        return " × ".join(map(str, row.vector.shape)) + " numbers"
     text = _CONTROLS.sub(" ", " / ".join(row.texts))
     return text if len(text) <= SHOWN_LETTERS else text[:SHOWN_LETTERS] + " …"

@@ -7,12 +7,15 @@ out, and `used` is the number of rows in the list (a row drawn twice counts twic
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from app.bundle.vectors import Floats
 from training.data.findings import Check, Finding
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """One line of data.
+
+    Its input is `text`, or `vector`, float32 [F] or [T, F], beside which `text` is empty.
 
     `where` is `file.jsonl:12`, or the template a sentence comes from. Classification has `label`; embedding has
     `positive` and perhaps `negative`. Rows of one `group` never stand in two splits.
@@ -24,10 +27,23 @@ class Row:
     positive: str | None = None
     negative: str | None = None
     group: str | None = None
+    vector: Floats | None = field(default=None, compare=False)
+
+    @property
+    def input(self) -> str | Floats:
+        """What a model reads of the row."""
+        return self.text if self.vector is None else self.vector
+
+    @property
+    def inputs(self) -> Sequence[str | Floats]:
+        """Everything that a model may read of the row."""
+        return self.texts if self.vector is None else [self.vector]
 
     @property
     def texts(self) -> list[str]:
-        """Every single text of the row, `text` first."""
+        """Every single text of the row, `text` first; a row of numbers has none."""
+        if self.vector is not None:
+            return []
         return [text for text in (self.text, self.positive, self.negative) if text is not None]
 
 
@@ -77,6 +93,11 @@ class Splits:
     findings: Mapping[Check, Sequence[Finding]] = field(default_factory=dict)
     as_published: bool = False
     outside: dict[str, list[Row]] = field(default_factory=dict)
+
+    @property
+    def is_of_vectors(self) -> bool:
+        """Whether the rows are numbers."""
+        return bool(self.train) and self.train[0].vector is not None
 
 
 def normal(text: str) -> str:

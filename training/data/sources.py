@@ -26,8 +26,9 @@ from training.data.splits import (
     share,
     untangle,
 )
+from training.data.vectors import refuse_other_forms
 from training.errors import DataError
-from training.recipe.data import DatasetData, FileData
+from training.recipe.data import Columns, DatasetData, DigitsData, FileData
 
 Sources = Mapping[Split, Iterator[Record]]
 
@@ -59,6 +60,28 @@ def load_dataset(data: DatasetData, task: str, untrained: Collection[str] = ()) 
     return splits
 
 
+def load_digits(data: DigitsData) -> Splits:
+    """The digits that scikit-learn has installed, as rows of numbers under "0" to "9"."""
+    from sklearn.datasets import load_digits as installed
+
+    images_N88, digits_N = installed(return_X_y=False).images, installed().target
+    shown = images_N88 if data.rows == "sequences" else images_N88.reshape(len(images_N88), -1)
+    records = (
+        Record(f"digits:{number}", {"pixels": values, "digit": str(digit)})
+        for number, (values, digit) in enumerate(zip(shown.tolist(), digits_N.tolist(), strict=True), start=1)
+    )
+    as_files = FileData(
+        source="files",
+        train="digits",
+        dev_share=data.dev_share,
+        test_share=data.test_share,
+        columns=Columns(vector="pixels", label="digit"),
+        origin=data.origin,
+    )
+    digest = hashlib.sha256(images_N88.tobytes() + digits_N.tobytes()).hexdigest()
+    return _assemble(as_files, "classify", {"train": records}, {"digits": digest}, ())
+
+
 def _assemble(
     data: FileData | DatasetData, task: str, sources: Sources, digests: dict[str, str], untrained: Collection[str]
 ) -> Splits:
@@ -66,6 +89,7 @@ def _assemble(
     problems: list[str] = []
     for split, records in sources.items():
         problems += _fill(pools[split], records, data, task)
+    problems += refuse_other_forms(pools)
     shares: dict[Split, float] = {"dev": data.dev_share, "test": data.test_share}
     missing = {split: part for split, part in shares.items() if split not in sources}
     if missing:
@@ -160,6 +184,7 @@ def _digest_rows(rows: list[Row]) -> str:
     digest = hashlib.sha256()
     for row in rows:
         digest.update(repr((row.text, row.label, row.positive, row.negative)).encode())
+        digest.update(b"" if row.vector is None else row.vector.tobytes())
     return digest.hexdigest()
 
 

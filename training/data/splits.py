@@ -65,13 +65,18 @@ def share(rows: Iterable[Row], shares: Mapping[Split, float]) -> dict[Split, lis
 
 
 def _split_of(row: Row, shares: Mapping[Split, float]) -> Split:
-    place = int.from_bytes(hashlib.sha256(normal(row.text).encode()).digest()[:8]) / 2**64
+    place = int.from_bytes(hashlib.sha256(_bytes_of(row)).digest()[:8]) / 2**64
     edge = 0.0
     for split in ("test", "dev"):  # test first: its rows stay when dev's share changes
         edge += shares.get(split, 0.0)
         if place < edge and split in shares:
             return split
     return "train"
+
+
+def _bytes_of(row: Row) -> bytes:
+    """What decides the split of a row: its text, or its numbers."""
+    return normal(row.text).encode() if row.vector is None else row.vector.tobytes()
 
 
 def untangle(pools: Mapping[Split, Pool], *, as_published: bool = False) -> Untangled:
@@ -106,14 +111,17 @@ def untangle(pools: Mapping[Split, Pool], *, as_published: bool = False) -> Unta
 
 def _note_conflict(met: Untangled, row: Row, first: Row, as_published: bool) -> None:
     met.findings["conflict"].append(Finding(row.where, first.where, f'"{row.label}" against "{first.label}"'))
+    what = "text" if row.vector is None else "vector"
     if not as_published:
         met.problems.append(
-            f'{row.where}: its label is "{row.label}", but {first.where} has the same text as "{first.label}"'
+            f'{row.where}: its label is "{row.label}", but {first.where} has the same {what} as "{first.label}"'
         )
 
 
 def _key(row: Row) -> bytes:
     """Equal for rows that are the same to a model: for embedding, the whole pair or triplet."""
+    if row.vector is not None:
+        return hashlib.blake2b(_bytes_of(row), digest_size=16).digest()
     return _digest("\x1f".join(normal(text) for text in row.texts))
 
 
@@ -144,9 +152,14 @@ def shared_texts(rows: Iterable[Row], others: Iterable[Row]) -> list[Finding]:
 
 def _shared(rows: Iterable[Row], others: Iterable[Row]) -> Iterator[tuple[Row, str]]:
     """Each row with the place of one of `others` that has one of its texts, or nothing."""
-    there = {_digest(normal(text)): row.where for row in others for text in row.texts}
+    there = {key: row.where for row in others for key in _single_keys(row)}
     for row in rows:
-        yield row, next((there[key] for text in row.texts if (key := _digest(normal(text))) in there), "")
+        yield row, next((there[key] for key in _single_keys(row) if key in there), "")
+
+
+def _single_keys(row: Row) -> list[bytes]:
+    """One for each text of the row, or for its numbers."""
+    return [_digest(normal(text)) for text in row.texts] if row.vector is None else [_key(row)]
 
 
 def refuse_unknown_labels(pools: Mapping[Split, Pool], untrained: Collection[str] = ()) -> list[str]:

@@ -63,8 +63,8 @@ class Classifier:
 
     def outputs(self, rows: Sequence[Row]) -> Outputs:
         """The model's outputs by name, row by row."""
-        loaded, texts = self.loaded, [row.text for row in rows]
-        return predict(self.model, loaded.tokenizer, texts, max_tokens=loaded.max_tokens, pad_id=loaded.pad_id)
+        loaded, inputs = self.loaded, [row.input for row in rows]
+        return predict(self.model, loaded.reader, inputs, max_tokens=loaded.max_tokens, pad_id=loaded.pad_id)
 
     def targets(self, rows: Sequence[Row]) -> Ints:
         """The number of each row's label."""
@@ -172,7 +172,7 @@ def _fit_scope(
 
 def _lengths(classifier: Classifier, rows: Sequence[Row]) -> Ints:
     loaded = classifier.loaded
-    return np.array([len(ids) for ids in encode(loaded.tokenizer, [row.text for row in rows], loaded.max_tokens)])
+    return np.array([len(ids) for ids in encode(loaded.reader, [row.input for row in rows], loaded.max_tokens)])
 
 
 def _probe_figures(probes: Sequence[Row], probs_NC: Floats, labels: Sequence[str]) -> dict[str, object]:

@@ -25,7 +25,7 @@ def worst_mistakes(rows: Sequence[Row], probs_NC: Floats, targets_N: Ints, label
     surest = wrong[np.argsort(-probs_NC[wrong, best_N[wrong]], kind="stable")][:SHOWN]
     lines = [
         {
-            "text": rows[row].text,
+            **({"text": rows[row].text} if rows[row].vector is None else {}),  # numbers are found by their place
             "where": rows[row].where,
             "label": labels[targets_N[row]],
             "answer": labels[best_N[row]],

@@ -11,6 +11,7 @@ from training.data.checks import WHAT
 from training.data.findings import Check
 
 BASELINES = {
+    "linear_svm": "a linear SVM over the numbers",
     "tfidf_svm": "tf-idf and a linear SVM",
     "frozen_logistic_regression": "the encoder as it was, with logistic regression",
     "encoder_before_training": "the encoder before training",
@@ -56,10 +57,26 @@ def _use(manifest: Manifest) -> Iterator[str]:
             length = "length 1" if head.normalize else "their own length"
             yield f"- `POST /embed`, head `{head.name}`: vectors of {head.dimensions} numbers, by default of {length}."
     pooling = " → ".join([pooling_name(manifest.pooling), *_strings(manifest.training.get("after_pooling"))])
-    yield f"- It reads {manifest.max_tokens} tokens of a text, special tokens included; pooling: {pooling}."
+    yield (
+        f"- It reads {_reads(manifest)}; pooling: {pooling}."
+        if not _is_single(manifest)
+        else f"- It reads {_reads(manifest)}."
+    )
     if manifest.prompts:
         yield f"- Prompts: {', '.join(f'`{name}`' for name in manifest.prompts)}."
     yield f"- Vectors may share an index with those of other bundles of space `{manifest.space}`, and of no other."
+
+
+def _reads(manifest: Manifest) -> str:
+    if (like := manifest.vectors) is None:
+        return f"{manifest.max_tokens} tokens of a text, special tokens included"
+    if not like.is_sequence:
+        return f"vectors of {like.width} numbers as they were measured, which it standardises itself"
+    return f"sequences of up to {manifest.max_tokens} vectors of {like.width} numbers, which it standardises itself"
+
+
+def _is_single(manifest: Manifest) -> bool:
+    return manifest.vectors is not None and not manifest.vectors.is_sequence
 
 
 def _data(manifest: Manifest) -> Iterator[str]:

@@ -33,9 +33,9 @@ from app.bundle.manifest import (
     pooling_name,
 )
 from training.calibrate import Fitted
-from training.data.collate import encode
+from training.data.collate import encode, reader_bytes
 from training.data.rows import Row, Splits
-from training.export.onnx import AXES, INPUTS, ExportedGraph
+from training.export.onnx import ExportedGraph, inputs_of
 from training.modeling import LoadedEncoder, Model, TextEncoder, logits_name
 from training.recipe import Recipe
 from training.recipe.heads import EmbedTask
@@ -100,7 +100,6 @@ def describe(
     graph: ExportedGraph,
     parity: Mapping[str, Parity | Agreement],
     refused: Mapping[str, str],
-    tokenizer: bytes,
     golden_rows: int,
 ) -> Manifest:
     """The manifest of one version."""
@@ -116,15 +115,20 @@ def describe(
         name=recipe.name,
         version=version,
         created=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-        modality="text",
+        modality="text" if loaded.encoder.vectors is None else "vectors",
+        vectors=loaded.encoder.vectors,
         trunk=trunk,
         heads=heads_of(finished),
         pooling=loaded.pooling,
         max_tokens=loaded.max_tokens,
         pad_id=loaded.pad_id,
         prompts=loaded.prompts,
-        space=space(trunk, " → ".join([pooling_name(loaded.pooling), *after_pooling(loaded.encoder)]), tokenizer),
-        inputs=[Tensor(name=name, dtype="int64", axes=list(AXES)) for name in INPUTS],
+        space=space(
+            trunk,
+            " → ".join([pooling_name(loaded.pooling), *after_pooling(loaded.encoder)]),
+            reader_bytes(loaded.reader),
+        ),
+        inputs=inputs_of(finished.model),
         outputs=_outputs(finished.model, loaded.encoder.width, len(finished.labels)),
         files=files,
         golden=Golden(rows=golden_rows),
@@ -136,13 +140,13 @@ def describe(
     )
 
 
-def space(trunk: Trunk, pooling: str, tokenizer: bytes) -> str:
+def space(trunk: Trunk, pooling: str, reader: bytes) -> str:
     """The fingerprint of the vector space: what decides which vector a text gets, up to its length.
 
-    Weights, pooling with what follows it, and tokenizer do. Heads, prompts, the limit of tokens and whether vectors are
-    normalised do not: two bundles that differ only in those may be mixed in one index.
+    Weights, pooling with what follows it, and tokenizer, or the form of numbers, do. Heads, prompts, the limit of
+    tokens and whether vectors are normalised do not: two bundles that differ only in those may be mixed in one index.
     """
-    parts = (trunk.architecture, trunk.sha256, pooling, hashlib.sha256(tokenizer).hexdigest())
+    parts = (trunk.architecture, trunk.sha256, pooling, hashlib.sha256(reader).hexdigest())
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
@@ -166,19 +170,22 @@ def _outputs(model: Model, width: int, labels: int) -> list[Tensor]:
 
 
 def _reference(finished: Finished) -> Json:
-    """What the training texts look like, so that other traffic can be told from it. Empty for an import."""
+    """What the training rows look like, so that other traffic can be told from it; tokens are vectors where rows are
+    numbers. Empty for an import.
+    """
     if finished.splits is None:
         return {}
     rows, loaded = finished.splits.train, finished.loaded
-    lengths_N = np.array([len(ids) for ids in encode(loaded.tokenizer, [r.text for r in rows], loaded.max_tokens)])
+    lengths_N = np.array([len(item) for item in encode(loaded.reader, [r.input for r in rows], loaded.max_tokens)])
     edges = [edge for edge in LENGTH_BUCKETS if edge < loaded.max_tokens] + [loaded.max_tokens]
     counts, _ = np.histogram(lengths_N, bins=[0, *(edge + 0.5 for edge in edges)])
     reference: Json = {
         "rows": len(rows),
         "tokens_mean": round(float(lengths_N.mean()), 2),
         "tokens_histogram": {f"<={edge}": int(count) for edge, count in zip(edges, counts, strict=True)},
-        "unknown_token_share": unknown_share(loaded.tokenizer, rows, loaded.max_tokens),
     }
+    if isinstance(loaded.reader, Tokenizer):
+        reference["unknown_token_share"] = unknown_share(loaded.reader, rows, loaded.max_tokens)
     if finished.labels:
         by_label = Counter(row.label for row in rows)
         reference["label_shares"] = {label: round(by_label[label] / len(rows), 6) for label in finished.labels}

@@ -11,16 +11,19 @@ import numpy as np
 
 from app.bundle.manifest import EMBEDDING_OUTPUT, ClassifyHead, EmbedHead
 from app.bundle.scoring import unit
+from training.data.collate import Input
 from training.data.rows import Row
 from training.export.compare import CLEAR_MARGIN, VECTOR_LIMIT, Floats, Outputs, margins
 
 
 @dataclass(frozen=True, slots=True)
 class Exam:
-    """Texts, and how to judge the outputs for them: the metric, and how many rows are too close to call."""
+    """Texts, or rows of numbers, and how to judge the outputs for them: the metric, and how many rows are too close to
+    call.
+    """
 
     metric: str
-    texts: Sequence[str]
+    texts: Sequence[Input]
     judge: Callable[[Outputs], tuple[float, int]]
     rows: int
 
@@ -41,7 +44,7 @@ def _classification(head: ClassifyHead, test: Sequence[Row]) -> Exam:
         hits = sum(label == row.label for label, row in zip(found, test, strict=True))
         return hits / len(test), int((margins(logits_NC) <= CLEAR_MARGIN).sum())
 
-    return Exam("accuracy", [row.text for row in test], judge, len(test))
+    return Exam("accuracy", [row.input for row in test], judge, len(test))
 
 
 def _retrieval(test: Sequence[Row]) -> Exam:

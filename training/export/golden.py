@@ -1,4 +1,4 @@
-"""Which texts go with a bundle, and what does the model answer to them?
+"""Which texts, or rows of numbers, go with a bundle, and what does the model answer to them?
 
 The texts are chosen to hurt: nothing at all, blanks, one letter, words longer than any token, scripts that the
 vocabulary may not know, signs that take two code units, text that looks like a special token, text longer than the
@@ -13,10 +13,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
 from app.bundle.manifest import ClassifyHead, EmbedHead
+from app.bundle.vectors import VectorInput
+from training.data.collate import Input, Reader
 from training.evaluate import predict
+from training.export.vectors import as_json, hard_vectors
 from training.modeling.model import Model
 
 Floats = NDArray[np.float32]
@@ -70,10 +72,21 @@ SHORT_TEXTS: Sequence[str] = (
 
 @dataclass(frozen=True, slots=True)
 class Golden:
-    """The raw texts and, by output name, the torch model's outputs [B, D]."""
+    """The raw texts, or rows of numbers, and, by output name, the torch model's outputs [B, D]."""
 
     texts: list[str]
+    vectors: list[Floats]
     outputs: Mapping[str, Floats]
+
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+        return len(self.texts) + len(self.vectors)
+
+
+def hard_inputs(reader: Reader, max_tokens: int) -> Sequence[Input]:
+    """The hard texts, or numbers that hurt."""
+    return hard_vectors(reader, max_tokens) if isinstance(reader, VectorInput) else hard_texts(max_tokens)
 
 
 def hard_texts(max_tokens: int) -> list[str]:
@@ -81,23 +94,26 @@ def hard_texts(max_tokens: int) -> list[str]:
     return [*SHORT_TEXTS, "word, " * max_tokens]
 
 
-def record(
-    model: Model, tokenizer: Tokenizer, *, training_texts: Sequence[str] = (), max_tokens: int, pad_id: int
-) -> Golden:
-    """The hard texts, some of the training texts spread over all of them, and the outputs for both."""
-    step = max(1, len(training_texts) // TRAINING_TEXTS)
-    texts = list(dict.fromkeys([*hard_texts(max_tokens), *training_texts[::step][:TRAINING_TEXTS]]))
-    return Golden(texts, predict(model, tokenizer, texts, max_tokens=max_tokens, pad_id=pad_id))
+def record(model: Model, reader: Reader, *, training: Sequence[Input] = (), max_tokens: int, pad_id: int) -> Golden:
+    """The hard inputs, some of the training's spread over all of them, and the outputs for both."""
+    step = max(1, len(training) // TRAINING_TEXTS)
+    chosen = [*hard_inputs(reader, max_tokens), *training[::step][:TRAINING_TEXTS]]
+    texts = list(dict.fromkeys(one for one in chosen if isinstance(one, str)))
+    vectors = [np.atleast_2d(one)[:max_tokens] for one in chosen if not isinstance(one, str)]
+    return Golden(texts, vectors, predict(model, reader, texts or vectors, max_tokens=max_tokens, pad_id=pad_id))
 
 
-def as_files(golden: Golden, heads: Sequence[Head]) -> tuple[bytes, bytes]:
+def as_files(golden: Golden, heads: Sequence[Head], like: VectorInput | None = None) -> tuple[bytes, bytes]:
     """`golden.jsonl` and `golden.npz`. Lines are ASCII, so that nothing in a text can end one."""
     names = [_label_names(head, golden.outputs[head.output]) for head in _single_label(heads)]
     keys = [head.name for head in _single_label(heads)]
     lines = []
-    for row, text in enumerate(golden.texts):
+    raw: list[Mapping[str, object]] = [{"text": text} for text in golden.texts]
+    if like is not None:
+        raw = [{"vectors": as_json(row_TF, like)} for row_TF in golden.vectors]
+    for row, one in enumerate(raw):
         labels = {key: column[row] for key, column in zip(keys, names, strict=True)}
-        lines.append(json.dumps({"text": text} | ({"labels": labels} if labels else {})))
+        lines.append(json.dumps({**one} | ({"labels": labels} if labels else {})))
     archive = io.BytesIO()
     np.savez_compressed(archive, **golden.outputs)  # type: ignore[arg-type]  # names never clash with its options
     return ("\n".join(lines) + "\n").encode("ascii"), archive.getvalue()

@@ -3,8 +3,9 @@
 Three ways, from the fastest graph to the plainest: torch's dynamo exporter with onnxscript's fusions, the same without
 fusions, and the older TorchScript exporter with ONNX Runtime's own optimizer. Which of them fuses attention depends on
 exporter and optimizer together, and nothing says so when it does not, so the fused operators are counted.
-Invariants: one file with its tensors inside; inputs `input_ids`, `attention_mask` int64 [batch, tokens]; the outputs
-are the model's, in its order; no dropout; no names of this machine in the file. B rows, T tokens.
+Invariants: one file with its tensors inside; inputs `input_ids`, `attention_mask` int64 [batch, tokens], or those of
+`VectorInput.inputs`; the outputs are the model's, in its order; no dropout; no names of this machine in the file. B
+rows, T tokens or vectors, F values of a vector.
 """
 
 import io
@@ -24,6 +25,7 @@ from onnxruntime.transformers.optimizer import optimize_model
 from onnxscript.rewriter.ort_fusions import optimize_for_ort
 from torch import nn
 
+from app.bundle.manifest import Tensor
 from training.errors import TrainingError
 from training.modeling.model import Model
 
@@ -104,16 +106,16 @@ def plain(model: Model, max_tokens: int) -> tuple[ModelProto, str]:
 def _dynamo(model: Model, max_tokens: int) -> torch.onnx.ONNXProgram:
     if any(isinstance(module, nn.RNN) for module in model.modules()):
         raise TrainingError("dynamo unrolls nn.RNN over the tokens of its example")  # and says nothing of it
-    ids_BT, mask_BT = _example(max_tokens)
-    axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("tokens", max=max_tokens)}
+    inputs = inputs_of(model)
+    named = {"batch": torch.export.Dim("batch"), "tokens": torch.export.Dim("tokens", max=max_tokens)}
     program = torch.onnx.export(
-        model,
-        (ids_BT, mask_BT),
+        _callable(model),
+        _example(model, max_tokens),
         dynamo=True,
         opset_version=OPSET,
-        input_names=list(INPUTS),
+        input_names=[one.name for one in inputs],
         output_names=_output_names(model),
-        dynamic_shapes=(axes, axes),
+        dynamic_shapes=tuple({place: named[axis] for place, axis in _dynamic(one)} for one in inputs),
         external_data=False,
         verbose=False,
     )
@@ -128,14 +130,15 @@ def torchscript(model: Model, max_tokens: int) -> tuple[ModelProto, str]:
     buffer, outputs = io.BytesIO(), _output_names(model)
     with model.encoder.exporting() as heads:
         torch.onnx.export(
-            model,
-            _example(max_tokens),
+            _callable(model),
+            _example(model, max_tokens),
             buffer,  # type: ignore[arg-type]  # a file object is taken, the annotation knows paths only
             dynamo=False,
             opset_version=TORCHSCRIPT_OPSET,
-            input_names=list(INPUTS),
+            input_names=[one.name for one in inputs_of(model)],
             output_names=outputs,
-            dynamic_axes={name: dict(enumerate(AXES)) for name in INPUTS} | {name: {0: "batch"} for name in outputs},
+            dynamic_axes={one.name: dict(_dynamic(one)) for one in inputs_of(model)}
+            | {name: {0: "batch"} for name in outputs},
         )
     exported = onnx.load_model_from_string(buffer.getvalue())
     if heads is None:
@@ -153,23 +156,60 @@ def torchscript(model: Model, max_tokens: int) -> tuple[ModelProto, str]:
 WAYS: tuple[Way, ...] = (fused, plain, torchscript)
 
 
-def _example(max_tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Two rows of some tokens: sizes 0 and 1 would be taken for constants. One row ends in padding."""
-    ids_BT = torch.ones(2, min(7, max_tokens), dtype=torch.long)
-    mask_BT = torch.ones_like(ids_BT)
-    mask_BT[1, -1] = 0
-    return ids_BT, mask_BT
+def inputs_of(model: Model) -> list[Tensor]:
+    """The inputs of its graph."""
+    if (like := model.encoder.vectors) is not None:
+        return [Tensor(name=name, dtype=dtype, axes=axes) for name, dtype, axes in like.inputs]
+    return [Tensor(name=name, dtype="int64", axes=list(AXES)) for name in INPUTS]
+
+
+class _OfSingleVectors(nn.Module):
+    """A model whose rows are one vector, as its graph is: without the axis and the mask of a sequence of one."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, values_BF: torch.Tensor) -> dict[str, torch.Tensor]:
+        """See `Model`."""
+        outputs: dict[str, torch.Tensor] = self.model(values_BF.unsqueeze(1), values_BF[:, :1])
+        return outputs
+
+
+def _callable(model: Model) -> nn.Module:
+    like = model.encoder.vectors
+    return model if like is None or like.is_sequence else _OfSingleVectors(model)
+
+
+def _dynamic(one: Tensor) -> list[tuple[int, str]]:
+    """The axes without a fixed size: place and name."""
+    return [(place, axis) for place, axis in enumerate(one.axes) if isinstance(axis, str)]
+
+
+def _example(model: Model, max_tokens: int) -> tuple[torch.Tensor, ...]:
+    """Two rows of some tokens or vectors: sizes 0 and 1 would be taken for constants. One row ends in padding."""
+    sizes = {"batch": 2, "tokens": min(7, max_tokens)}
+    values, *masks = (
+        torch.ones(
+            [sizes[axis] if isinstance(axis, str) else axis for axis in one.axes],
+            dtype=torch.float32 if one.dtype == "float32" else torch.long,
+        )
+        for one in inputs_of(model)
+    )
+    for mask_BT in masks:
+        mask_BT[1, -1] = 0
+    return values, *masks
 
 
 def _output_names(model: Model) -> list[str]:
     with torch.inference_mode():
-        return list(model(*_example(3)))
+        return list(_callable(model)(*_example(model, 3)))
 
 
 def _set_widths(proto: ModelProto, model: Model) -> None:
     """Say how many values each output has: inference of shapes loses it behind recurrent operators."""
     with torch.inference_mode():
-        outputs = model(*_example(3))
+        outputs = _callable(model)(*_example(model, 3))
     for value in proto.graph.output:
         value.type.tensor_type.shape.dim[1].dim_value = outputs[value.name].shape[1]
 

@@ -17,10 +17,12 @@ import onnxruntime as ort
 from tokenizers import Tokenizer
 
 from app.bundle.batches import most_rows, slices
+from app.bundle.feeding import feeder
 from app.bundle.graph import parse_graph
 from app.bundle.manifest import ClassifyHead, EmbedHead, Parity
 from app.bundle.tokenizer import load_tokenizer
-from training.data.collate import encode, pad
+from app.bundle.vectors import VectorInput
+from training.data.collate import Input, Item, Reader, encode, tokenizer_of
 from training.errors import GateError
 from training.evaluate import predict_ids
 from training.export.compare import (
@@ -33,10 +35,11 @@ from training.export.compare import (
     vector_difference,
 )
 from training.export.exam import Exam
-from training.export.golden import hard_texts
+from training.export.golden import hard_inputs
+from training.export.vectors import random_rows
 from training.modeling.model import Model
 
-Rows = Sequence[Sequence[int]]
+Rows = Sequence[Item]
 
 LENGTHS = (1, 3, 17)  # and the longest that the model takes
 BATCHES = (1, 2, 7, 32)  # fewer of long rows: app/bundle/batches.py
@@ -51,20 +54,27 @@ RANDOM = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What is right: the torch model, fed by the tokenizer that came with it."""
+    """What is right: the torch model, fed by the tokenizer that came with it, or numbers of the form that it reads."""
 
     model: Model
-    tokenizer: Tokenizer
+    reader: Reader
     max_tokens: int
     pad_id: int
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """See `tokenizer_of`."""
+        return tokenizer_of(self.reader)
 
 
 @dataclass(frozen=True, slots=True)
 class Shipped:
-    """What callers would get: the bytes of the graph and of tokenizer.json, and the heads with their labels."""
+    """What callers would get: the bytes of the graph and of tokenizer.json (of texts alone), and the heads with their
+    labels.
+    """
 
     graph: bytes
-    tokenizer: bytes
+    tokenizer: bytes | None
     heads: Sequence[EmbedHead | ClassifyHead]
 
 
@@ -80,7 +90,7 @@ def check_parity(
     started = time.perf_counter()
     check_file(shipped.graph)
     gate = _Gate(reference, shipped)
-    gate.check_texts(hard_texts(reference.max_tokens))
+    gate.check_inputs(hard_inputs(reference.reader, reference.max_tokens))
     gate.check_grid()
     if exam is not None and expected is not None:
         gate.check_exam(exam, expected)
@@ -127,7 +137,7 @@ class GraphRunner:
         except Exception as error:  # ONNX Runtime's errors have no common class but Exception
             raise GateError("G01-shapes", f"ONNX Runtime does not open the graph: {_first_line(error)}") from error
         self._names = [output.name for output in self._session.get_outputs()]
-        self._pad_id = pad_id
+        self._feeds = feeder([one.name for one in self._session.get_inputs()], pad_id)
 
     def run(self, rows: Rows, where: str, *, batch_size: int = max(BATCHES)) -> dict[str, Floats]:
         """Every output for `rows`, row i for `rows[i]`, in batches in the order given, smaller where rows are long
@@ -135,12 +145,11 @@ class GraphRunner:
         """
         parts: list[list[Floats]] = []
         for part in slices(rows, batch_size):
-            ids_BT, mask_BT = pad(rows[part], self._pad_id)
-            feeds = {"input_ids": ids_BT.numpy(), "attention_mask": mask_BT.numpy()}
+            feeds = self._feeds([np.asarray(row) for row in rows[part]])
             try:
                 parts.append(self._session.run(self._names, feeds))
             except Exception as error:
-                shape = "×".join(str(size) for size in ids_BT.shape)
+                shape = "×".join(str(size) for size in next(iter(feeds.values())).shape)
                 raise GateError("G01-shapes", f"{where}: the graph fails on {shape}: {_first_line(error)}") from error
         return {
             name: np.concatenate(columns) for name, columns in zip(self._names, zip(*parts, strict=True), strict=True)
@@ -159,7 +168,7 @@ class _Gate:
 
     def __init__(self, reference: Reference, shipped: Shipped) -> None:
         self._reference = reference
-        self._tokenizer = load_tokenizer(shipped.tokenizer)
+        self._reader = reference.reader if shipped.tokenizer is None else load_tokenizer(shipped.tokenizer)
         self._runner = GraphRunner(shipped.graph, reference.pad_id)
         heads = [head for head in shipped.heads if isinstance(head, ClassifyHead)]
         self.judged = [head.output for head in heads if head.problem_type == "single_label"]
@@ -168,21 +177,24 @@ class _Gate:
         self.alone = 0.0
         self.logits: float | None = None
 
-    def check_texts(self, texts: Sequence[str]) -> None:
-        """Raw texts, through both tokenizers and both models."""
-        expected = encode(self._reference.tokenizer, texts, self._reference.max_tokens)
-        found = encode(self._tokenizer, texts, self._reference.max_tokens)
-        for text, want, got in zip(texts, expected, found, strict=True):
+    def check_inputs(self, inputs: Sequence[Input]) -> None:
+        """Raw texts, through both tokenizers and both models; or numbers that hurt, through both models."""
+        expected = encode(self._reference.reader, inputs, self._reference.max_tokens)
+        found = encode(self._reader, inputs, self._reference.max_tokens)
+        for text, want, got in zip(inputs, expected, found, strict=True):
+            if not isinstance(text, str):
+                continue
             if not got:
                 raise GateError("G03-tokenizer", f"{text[:40]!r} has no tokens at all, not even special ones")
             if want != got:
                 raise GateError(
                     "G03-tokenizer", f"the shipped tokenizer makes {got[:9]}… of {text[:40]!r}, not {want[:9]}…"
                 )
-        self._check_rows(found, "the raw texts", batch_size=TEXT_BATCH, neighbours=True)
+        where = "the raw texts" if isinstance(self._reader, Tokenizer) else "the vectors"
+        self._check_rows(found, where, batch_size=TEXT_BATCH, neighbours=True)
 
     def check_grid(self) -> None:
-        """Rows of random ids, each length × each batch size."""
+        """Rows of random ids or numbers, each length × each batch size."""
         for length, batch, rows in self._grid():
             where = f"batch {batch} × length {length}"
             alone = min(ALONE_BATCH, most_rows(length))
@@ -190,7 +202,7 @@ class _Gate:
 
     def check_exam(self, exam: Exam, expected: float) -> None:
         """The task as a caller would see it: shipped tokenizer, shipped graph, labels in the manifest's order."""
-        ids = encode(self._tokenizer, exam.texts, self._reference.max_tokens)
+        ids = encode(self._reader, exam.texts, self._reference.max_tokens)
         value, unsure = exam.judge(self._runner.run_sorted(ids, "the test split"))
         if not abs(value - expected) <= unsure / exam.rows + 1e-9:
             found = f"{value:.4f} through the exported file and {expected:.4f} in torch"
@@ -199,12 +211,17 @@ class _Gate:
     def _grid(self) -> Iterator[tuple[int, int, Rows]]:
         """The first row of a batch has the length, the others at most that."""
         generator = random.Random(GRID_SEED)
-        vocabulary = min(self._tokenizer.get_vocab_size(), self._reference.model.encoder.vocabulary)
         longest = self._reference.max_tokens
         for length in sorted({*(min(length, longest) for length in LENGTHS), longest}):
             for batch in sorted({min(batch, most_rows(length)) for batch in BATCHES}):
                 lengths = [length, *(generator.randint(1, length) for _ in range(batch - 1))]
-                yield length, batch, [[generator.randrange(vocabulary) for _ in range(n)] for n in lengths]
+                yield length, batch, [self._random_row(generator, n) for n in lengths]
+
+    def _random_row(self, generator: random.Random, length: int) -> Item:
+        if isinstance(self._reader, VectorInput):
+            return random_rows(self._reader, [length], seed=generator.randrange(2**32))[0]
+        vocabulary = min(self._reader.get_vocab_size(), self._reference.model.encoder.vocabulary)
+        return [generator.randrange(vocabulary) for _ in range(length)]
 
     def _check_rows(self, rows: Rows, where: str, *, batch_size: int, neighbours: bool) -> None:
         got = self._runner.run(rows, where, batch_size=batch_size)

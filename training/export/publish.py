@@ -6,6 +6,7 @@ from pathlib import Path
 from app.bundle.errors import BundleError
 from app.bundle.manifest import Json, Parity
 from app.bundle.scope import SCOPE_FILE
+from training.data.collate import reader_bytes
 from training.errors import GateError
 from training.export import golden
 from training.export.bundle import NewFile, write_bundle
@@ -28,21 +29,22 @@ def publish(finished: Finished, store: Path, *, progress: Progress) -> Path:
         BundleError: what would be published breaks the format.
     """
     loaded = finished.loaded
-    tokenizer = loaded.tokenizer.to_str().encode()
+    like = loaded.encoder.vectors
+    tokenizer = reader_bytes(loaded.reader) if like is None else None
     graph, parity = _export(finished, tokenizer, progress)
     with progress.step("recording golden rows"):
-        texts = [row.text for row in finished.splits.train] if finished.splits else []
+        training = [row.input for row in finished.splits.train] if finished.splits else []
         recorded = golden.record(
-            finished.model, loaded.tokenizer, training_texts=texts, max_tokens=loaded.max_tokens, pad_id=loaded.pad_id
+            finished.model, loaded.reader, training=training, max_tokens=loaded.max_tokens, pad_id=loaded.pad_id
         )
     statistics = finished.fitted.statistics
-    inputs, outputs = golden.as_files(recorded, heads_of(finished))
+    inputs, outputs = golden.as_files(recorded, heads_of(finished), like)
     more = variants(Source(finished, graph, recorded), progress)
     files = [
         NewFile(MODEL_FILE, "model", graph.data, precision="fp32"),
         *more.files,
         *([NewFile(SCOPE_FILE, "scope", statistics.to_bytes())] if statistics else []),
-        NewFile("tokenizer.json", "tokenizer", tokenizer),
+        *([NewFile("tokenizer.json", "tokenizer", tokenizer)] if tokenizer is not None else []),
         NewFile("golden.jsonl", "golden-inputs", inputs),
         NewFile("golden.npz", "golden-outputs", outputs),
         *(NewFile(path, "report", data) for path, data in sorted(finished.report.items())),
@@ -53,8 +55,7 @@ def publish(finished: Finished, store: Path, *, progress: Progress) -> Path:
         graph=graph,
         parity={MODEL_FILE: parity} | more.parity,
         refused=more.refused,
-        tokenizer=tokenizer,
-        golden_rows=len(recorded.texts),
+        golden_rows=recorded.rows,
     )
     draft = manifest_of(version=1, files=[file.described() for file in files])  # the card names no version
     files.append(NewFile(CARD_FILE, "card", card(draft)))
@@ -65,11 +66,11 @@ def publish(finished: Finished, store: Path, *, progress: Progress) -> Path:
     return folder
 
 
-def _export(finished: Finished, tokenizer: bytes, progress: Progress) -> tuple[ExportedGraph, Parity]:
+def _export(finished: Finished, tokenizer: bytes | None, progress: Progress) -> tuple[ExportedGraph, Parity]:
     """The first graph that passes the gate; the refusal of the first one when none does."""
     loaded = finished.loaded
     heads = heads_of(finished)
-    reference = Reference(finished.model, loaded.tokenizer, loaded.max_tokens, loaded.pad_id)
+    reference = Reference(finished.model, loaded.reader, loaded.max_tokens, loaded.pad_id)
     exam = make_exam(heads[0], finished.splits.test if finished.splits else [])
     expected = _figure(finished.metrics, exam.metric) if exam else None
     refusals: list[GateError | BundleError] = []

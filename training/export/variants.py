@@ -69,6 +69,9 @@ def variants(source: Source, progress: Progress) -> Variants:
     for maker in MAKERS:
         if not maker.is_wanted(source.finished.recipe.export):
             continue
+        if source.finished.loaded.encoder.vectors is not None:
+            found.refused[maker.name] = "it is made for texts alone"
+            continue
         try:
             variant = maker.make(source, progress)
         except (GateError, PackedError, int8.Int8Error) as error:

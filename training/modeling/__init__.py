@@ -3,7 +3,16 @@
 from training.modeling.base import TextEncoder
 from training.modeling.encoder import Encoder, LoadedEncoder
 from training.modeling.heads import ClassifierHead
-from training.modeling.load import load_encoder
+from training.modeling.load import load_encoder, ruler_of
 from training.modeling.model import Model, logits_name
 
-__all__ = ["ClassifierHead", "Encoder", "LoadedEncoder", "Model", "TextEncoder", "load_encoder", "logits_name"]
+__all__ = [
+    "ClassifierHead",
+    "Encoder",
+    "LoadedEncoder",
+    "Model",
+    "TextEncoder",
+    "load_encoder",
+    "logits_name",
+    "ruler_of",
+]

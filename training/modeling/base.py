@@ -1,4 +1,4 @@
-"""What does a text encoder offer to heads, exporters and gates, whatever it is made of?
+"""What does an encoder of texts, or of numbers, offer to heads, exporters and gates, whatever it is made of?
 
 B rows of a batch, T padded tokens, D values of a vector.
 """
@@ -11,10 +11,11 @@ import torch
 from torch import nn
 
 from app.bundle.manifest import Pooling
+from app.bundle.vectors import VectorInput
 
 
 class TextEncoder(nn.Module, ABC):
-    """Takes ids and a mask and gives one pooled, unnormalised vector a text.
+    """Takes ids, or vectors [B, T, F], and a mask, and gives one pooled, unnormalised vector a row.
 
     Attributes:
         trunk: an nn.Module; transformers' are not typed.
@@ -22,6 +23,7 @@ class TextEncoder(nn.Module, ABC):
         after_pooling: what makes another vector of that one, in order.
         hidden: values of a state.
         width: values of a vector.
+        vectors: what it reads, where that is numbers; None: ids.
     """
 
     trunk: Any
@@ -29,6 +31,7 @@ class TextEncoder(nn.Module, ABC):
     after_pooling: nn.Sequential
     hidden: int
     width: int
+    vectors: VectorInput | None = None
 
     def weights(self) -> dict[str, torch.Tensor]:
         """Every weight that has a part in a vector, by name."""

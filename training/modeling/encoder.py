@@ -18,6 +18,7 @@ from transformers import AutoModel, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from app.bundle.manifest import Pooling
+from training.data.collate import Reader, tokenizer_of
 from training.errors import TrainingError
 from training.modeling.after_pooling import AfterPooling, load_modules
 from training.modeling.base import TextEncoder
@@ -83,7 +84,7 @@ class LoadedEncoder:
     """
 
     encoder: TextEncoder
-    tokenizer: Tokenizer
+    reader: Reader
     max_tokens: int
     pad_id: int
     pooling: Pooling
@@ -91,6 +92,11 @@ class LoadedEncoder:
     prompts: dict[str, str]
     architecture: str
     source: str
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """See `tokenizer_of`."""
+        return tokenizer_of(self.reader)
 
 
 def pooled_width(hidden: int, pooling: Pooling) -> int:
@@ -113,7 +119,7 @@ def load_encoder(table: EncoderTable) -> LoadedEncoder:
     after = load_modules(settings.folder.after_pooling, pooled_width(int(trunk.config.hidden_size), pooling))
     return LoadedEncoder(
         encoder=Encoder(trunk, pooling, after).eval(),
-        tokenizer=tokenizer,
+        reader=tokenizer,
         max_tokens=_max_tokens(table.max_tokens, settings.max_tokens, _positions(trunk)),
         pad_id=_pad_id(trunk, tokenizer, settings),
         pooling=pooling,

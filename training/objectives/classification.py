@@ -11,7 +11,7 @@ import torch
 
 from app.bundle.manifest import EMBEDDING_OUTPUT
 from training.calibrate.temperature import negative_log_likelihood
-from training.data.collate import pad
+from training.data.collate import Item, pad
 from training.data.rows import Row
 from training.errors import TrainingError
 from training.evaluate import predict_ids
@@ -27,9 +27,9 @@ class Classification:
     """One right label a row; dev metric: accuracy."""
 
     rows: Sequence[Row]
-    ids: Sequence[Sequence[int]]
+    ids: Sequence[Item]
     targets: Sequence[int]
-    dev_ids: Sequence[Sequence[int]]
+    dev_ids: Sequence[Item]
     dev_targets: Sequence[int]
     output: str
     pad_id: int

@@ -31,9 +31,9 @@ def make_objective(recipe: Recipe, loss: LossTable, splits: Splits, loaded: Load
     right = targets(splits.train, splits.labels)
     return Classification(
         rows=splits.train,
-        ids=encode(loaded.tokenizer, [row.text for row in splits.train], loaded.max_tokens),
+        ids=encode(loaded.reader, [row.input for row in splits.train], loaded.max_tokens),
         targets=right,
-        dev_ids=encode(loaded.tokenizer, [row.text for row in splits.dev], loaded.max_tokens),
+        dev_ids=encode(loaded.reader, [row.input for row in splits.dev], loaded.max_tokens),
         dev_targets=targets(splits.dev, splits.labels),
         output=logits_name(recipe.head.name),
         pad_id=loaded.pad_id,

@@ -10,13 +10,14 @@ from training.recipe.table import Table
 
 class Columns(Table):
     """Which column of a row is what. Classification reads `text` and `label`; embedding reads `text`, `positive` and,
-    where it is named, `negative`.
+    where it is named, `negative`. Classification reads `vector` in place of `text` where it is named.
     """
 
     text: str = "text"
     label: str = "label"
     positive: str = "positive"
     negative: str | None = None
+    vector: str | None = None  # numbers instead of a text: a list of them, or a list of such lists (in CSV, as JSON)
 
 
 class RowsData(Table):
@@ -74,4 +75,21 @@ class HomeIntentsData(Table):
     origin: str = ""
 
 
-Data = Annotated[FileData | DatasetData | HomeIntentsData, Field(discriminator="source")]
+class DigitsData(Table):
+    """The 1,797 images of handwritten digits that scikit-learn has installed, 8 × 8 numbers from 0 to 16."""
+
+    source: Literal["digits"]
+    rows: Literal["vectors", "sequences"] = "vectors"  # 64 numbers an image, or its 8 rows of 8, one after the other
+    dev_share: float = Field(default=0.1, gt=0, lt=0.5)
+    test_share: float = Field(default=0.2, gt=0, lt=0.5)
+    origin: str = (
+        "UCI Optical Recognition of Handwritten Digits, test set (Alpaydin & Kaynak 1998; CC BY 4.0), in scikit-learn"
+    )
+
+
+Data = Annotated[FileData | DatasetData | HomeIntentsData | DigitsData, Field(discriminator="source")]
+
+
+def reads_vectors(data: Data) -> bool:
+    """Whether its rows are numbers and not texts."""
+    return isinstance(data, DigitsData) or (isinstance(data, RowsData) and data.columns.vector is not None)

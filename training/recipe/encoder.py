@@ -51,12 +51,22 @@ class TokenizerTable(Table):
         return self
 
 
+class MlpTable(Table):
+    """A multilayer perceptron with fresh weights, for rows that are one vector (training/modeling/scratch/mlp.py)."""
+
+    kind: Literal["mlp"]
+    widths: list[Annotated[int, Field(ge=1)]] = Field(
+        default=[128], min_length=1
+    )  # of each layer; the last is the vector
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+
+
 class RecurrentEncoder(Table):
     """A recurrent encoder with fresh weights (training/modeling/scratch/recurrent.py)."""
 
     kind: Literal["rnn", "lstm", "gru"]
     tokenizer: TokenizerTable = TokenizerTable()
-    embedding: int = Field(default=128, ge=1)  # values of a token before the first layer
+    embedding: int = Field(default=128, ge=1)  # values of a token, or of a vector, before the first layer
     hidden: int = Field(default=256, ge=1)  # values of a state in one direction
     layers: int = Field(default=1, ge=1)
     bidirectional: bool = True
@@ -110,6 +120,7 @@ def _kind_of_encoder(value: object) -> str:
 AnyEncoder = Annotated[
     Annotated[EncoderTable, Tag("pretrained")]
     | Annotated[RecurrentEncoder, Tag("recurrent")]
-    | Annotated[TransformerEncoder, Tag("transformer")],
+    | Annotated[TransformerEncoder, Tag("transformer")]
+    | Annotated[MlpTable, Tag("mlp")],
     Discriminator(_kind_of_encoder),
 ]

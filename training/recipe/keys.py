@@ -9,14 +9,17 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from training.recipe.data import DatasetData, FileData, HomeIntentsData
-from training.recipe.encoder import EncoderTable, RecurrentEncoder, TransformerEncoder
+from training.recipe.data import DatasetData, DigitsData, FileData, HomeIntentsData
+from training.recipe.encoder import EncoderTable, MlpTable, RecurrentEncoder, TransformerEncoder
 from training.recipe.heads import ClassifyTask, EmbedTask
 from training.recipe.run import Recipe
 
 # The tables whose type one of their own keys decides: table → (that key, its value → type).
 UNIONS: dict[str, tuple[str, dict[str, type[BaseModel]]]] = {
-    "data": ("source", {"files": FileData, "dataset": DatasetData, "home-assistant-intents": HomeIntentsData}),
+    "data": (
+        "source",
+        {"files": FileData, "dataset": DatasetData, "home-assistant-intents": HomeIntentsData, "digits": DigitsData},
+    ),
     "head": ("task", {"embed": EmbedTask, "classify": ClassifyTask}),
     "encoder": (
         "kind",
@@ -26,6 +29,7 @@ UNIONS: dict[str, tuple[str, dict[str, type[BaseModel]]]] = {
             "gru": RecurrentEncoder,
             "rnn": RecurrentEncoder,
             "transformer": TransformerEncoder,
+            "mlp": MlpTable,
         },
     ),
 }

@@ -23,7 +23,7 @@ def test_hard_texts_hold_what_breaks_tokenizers(reference: Reference) -> None:
 def test_outputs_are_the_models_own_for_hard_and_training_texts(reference: Reference) -> None:
     training = [f"play song number {number}" for number in range(1000)]
 
-    golden = record(reference.model, reference.tokenizer, training_texts=training, max_tokens=64, pad_id=0)
+    golden = record(reference.model, reference.tokenizer, training=training, max_tokens=64, pad_id=0)
 
     again = predict(reference.model, reference.tokenizer, golden.texts, max_tokens=64, pad_id=0)
     assert golden.texts == [*hard_texts(64), *training[::31][:32]]

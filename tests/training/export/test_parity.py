@@ -1,7 +1,7 @@
 """The gate lets the right file pass and refuses each planted fault."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -14,7 +14,9 @@ from onnx import ModelProto, numpy_helper
 
 from app.bundle.batches import most_rows, slices
 from app.bundle.errors import BundleError
+from app.bundle.feeding import Feeder, Feeds, feeder
 from app.bundle.manifest import EMBEDDING_OUTPUT, ClassifyHead, EmbedHead
+from app.types import Item
 from tests.data.make_tiny import sentences
 from training.data.collate import pad
 from training.data.rows import Row
@@ -197,6 +199,7 @@ WRONG_TOKENIZERS: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
 def test_another_tokenizer_is_refused(
     spoil: Callable[[dict[str, Any]], None], rule: str, reference: Reference, shipped: Shipped
 ) -> None:
+    assert shipped.tokenizer is not None
     tokenizer = json.loads(shipped.tokenizer)
     spoil(tokenizer)
 
@@ -231,9 +234,18 @@ def test_long_rows_come_in_batches_that_fit_the_memory(
         shapes.append((ids_BT.shape[0], ids_BT.shape[1]))
         return ids_BT, mask_BT
 
+    def watched_feeder(inputs: Sequence[str], pad_id: int) -> Feeder:
+        def feed(rows: Sequence[Item]) -> Feeds:
+            feeds = feeder(inputs, pad_id)(rows)
+            shapes.append(feeds["input_ids"].shape)
+            return feeds
+
+        return feed
+
     for place in ("training.export.parity", "training.evaluate"):
         monkeypatch.setattr(f"{place}.slices", partial(slices, most_tokens=most))
-        monkeypatch.setattr(f"{place}.pad", watched)
+    monkeypatch.setattr("training.evaluate.pad", watched)
+    monkeypatch.setattr("training.export.parity.feeder", watched_feeder)
     monkeypatch.setattr("training.export.parity.most_rows", partial(most_rows, most_tokens=most))
 
     check_parity(reference, shipped)

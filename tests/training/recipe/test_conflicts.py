@@ -6,6 +6,7 @@ from pydantic import ValidationError
 from tests.training.tiny import MakeRecipe
 from training.recipe import Recipe
 
+VECTORS = {"source": "files", "train": "unused.jsonl", "columns": {"vector": "numbers"}}
 CONFLICTS: dict[str, tuple[dict[str, object], str]] = {
     "parts of in-batch negatives": (
         {"task": "embed", "budget": {"accumulate": 2}},
@@ -34,6 +35,34 @@ CONFLICTS: dict[str, tuple[dict[str, object], str]] = {
     "muon of what is frozen": (
         {"encoder": {"source": "x", "freeze": "all"}, "optim": {"name": "muon"}},
         'encoder.freeze = "all" and optim.name = "muon" disagree: muon moves the matrices of the encoder',
+    ),
+    "numbers for what reads texts": (
+        {"data": VECTORS},
+        'encoder.kind = "pretrained" and data.columns.vector disagree: it reads texts; take mlp, rnn, lstm, gru or',
+    ),
+    "texts for what reads numbers": (
+        {"encoder": {"kind": "mlp"}},
+        'encoder.kind = "mlp" and data.source = "files" disagree: it reads numbers; name their data.columns.vector',
+    ),
+    "pairs of numbers": (
+        {"task": "embed", "encoder": {"kind": "mlp"}, "data": VECTORS},
+        'head.task = "embed" and data.columns.vector disagree: an embedder learns from pairs of texts',
+    ),
+    "tokens of numbers": (
+        {"encoder": {"kind": "gru", "tokenizer": {"kind": "bpe"}}, "data": VECTORS},
+        "encoder.tokenizer and data.columns.vector disagree: numbers have no tokens",
+    ),
+    "probes of numbers": (
+        {"encoder": {"kind": "mlp"}, "data": VECTORS, "probes": "p.jsonl"},
+        "probes and data.columns.vector disagree: probes are texts",
+    ),
+    "single vectors for a recurrent encoder": (
+        {"encoder": {"kind": "lstm"}, "data": {"source": "digits"}},
+        'encoder.kind = "lstm" and data.rows = "vectors" disagree: an mlp reads one vector a row, the others',
+    ),
+    "sequences for an mlp": (
+        {"encoder": {"kind": "mlp"}, "data": {"source": "digits", "rows": "sequences"}},
+        'encoder.kind = "mlp" and data.rows = "sequences" disagree: an mlp reads one vector a row, the others',
     ),
     "half precision on the CPU": (
         {"hardware": {"device": "cpu", "precision": "fp16"}},

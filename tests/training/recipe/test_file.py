@@ -103,7 +103,7 @@ WRONG = {
     ),
     "misspelt source": (
         "data.source=file",
-        'data.source: is none of "files", "dataset", "home-assistant-intents"; did you mean "files"?',
+        'data.source: is none of "files", "dataset", "home-assistant-intents", "digits"; did you mean "files"?',
     ),
     "misspelt task": ("head.task=clasify", 'head.task: is none of "embed", "classify"; did you mean "classify"?'),
     "missing key of a kind of data": ("data={source='files'}", "data.train: is missing"),
@@ -121,7 +121,7 @@ WRONG = {
     ),
     "misspelt kind of encoder": (
         "encoder.kind=lstmm",
-        'encoder.kind: is none of "pretrained", "lstm", "gru", "rnn", "transformer"; did you mean "lstm"?',
+        'encoder.kind: is none of "pretrained", "lstm", "gru", "rnn", "transformer", "mlp"; did you mean "lstm"?',
     ),
     "a value for an encoder": ("encoder=1", "encoder: should be a table, not 1"),
     "variable that is not set": (

@@ -122,14 +122,26 @@ def feed_forward(x_TD: Doubles, w: Weights) -> Doubles:
     return linear(np.maximum(linear(x_TD, w, "up"), 0), w, "down")
 
 
-def transformer(ids: list[int], w: Weights, *, layers: int, heads: int, positions: str, norm: str) -> Doubles:
-    """The states [T, D] of one text."""
-    width = w["embedding.weight"].shape[1]
-    x_TD = w["embedding.weight"][ids] * math.sqrt(width)
+def standardised(x_TF: Doubles, mean_F: Doubles, std_F: Doubles) -> Doubles:
+    """LeCun et al. 1998, section 4.3."""
+    return np.asarray((x_TF - mean_F) / std_F, np.float64)
+
+
+def mlp(x_TF: Doubles, w: Weights, layers: int) -> Doubles:
+    """h_k = max(0, W_k h_{k-1} + b_k) for each row: Rumelhart et al. 1986, Glorot et al. 2011."""
+    h = x_TF
+    for number in range(layers):
+        h = np.maximum(linear(h, w, f"layers.{number}"), 0)
+    return h
+
+
+def transformer(x_TD: Doubles, w: Weights, *, layers: int, heads: int, positions: str, norm: str) -> Doubles:
+    """The states [T, D] of one text, of what it is embedded as."""
+    tokens, width = x_TD.shape
     if positions == "learned":
-        x_TD = x_TD + w["position_embedding.weight"][: len(ids)]
+        x_TD = x_TD + w["position_embedding.weight"][:tokens]
     elif positions == "sinusoidal":
-        x_TD = x_TD + np.array([[sinusoid(t, d, width) for d in range(width)] for t in range(len(ids))])
+        x_TD = x_TD + np.array([[sinusoid(t, d, width) for d in range(width)] for t in range(tokens)])
     for number in range(layers):
         own = part(w, f"layers.{number}.")
         attend = part(own, "attention.")

@@ -31,7 +31,7 @@ def _ids(length: int) -> list[int]:
     return torch.randint(VOCABULARY, (length,), generator=torch.Generator().manual_seed(length)).tolist()
 
 
-def _recurrent_states(trunk: RecurrentTrunk, table: RecurrentEncoder, ids: list[int]) -> equations.Doubles:
+def recurrent_states(trunk: nn.Module, table: RecurrentEncoder, x_TD: equations.Doubles) -> equations.Doubles:
     """A layer at a time; a second direction reads the text turned round, and its states are turned back."""
     cells: dict[str, Callable[[equations.Doubles, equations.Weights], equations.Doubles]] = {
         "rnn": partial(equations.rnn, activation=table.activation or "tanh"),
@@ -40,7 +40,6 @@ def _recurrent_states(trunk: RecurrentTrunk, table: RecurrentEncoder, ids: list[
     }
     cell = cells[table.kind]
     w = equations.weights_of(trunk)
-    x_TD = w["embedding.weight"][ids]
     for number in range(table.layers):
         layer = equations.part(w, f"layers.{number}.")
         directions = [cell(x_TD, equations.part(layer, "along."))]
@@ -60,7 +59,8 @@ def test_recurrent_states_are_those_of_the_equations(raw: Mapping[str, Any], len
 
     found_TD = _states(trunk, _ids(length))
 
-    assert np.abs(found_TD - _recurrent_states(trunk, table, _ids(length))).max() <= CLOSE
+    embedded_TD = equations.weights_of(trunk)["embedding.weight"][_ids(length)]
+    assert np.abs(found_TD - recurrent_states(trunk, table, embedded_TD)).max() <= CLOSE
     assert found_TD.shape == (length, trunk.hidden)
 
 
@@ -79,8 +79,9 @@ def test_transformer_states_are_those_of_the_equations(raw: Mapping[str, Any], l
 
     found_TD = _states(trunk.double(), _ids(length))  # in float32 alone the sums of 150 tokens differ by some 1e-6
 
+    embedded_TD = w["embedding.weight"][_ids(length)] * table.hidden**0.5
     expected_TD = equations.transformer(
-        _ids(length), w, layers=table.layers, heads=table.heads, positions=table.positions, norm=table.norm
+        embedded_TD, w, layers=table.layers, heads=table.heads, positions=table.positions, norm=table.norm
     )
     assert np.abs(found_TD - expected_TD).max() <= CLOSE
 

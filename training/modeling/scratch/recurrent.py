@@ -24,21 +24,23 @@ from functools import partial
 import torch
 from torch import nn
 
+from app.bundle.vectors import VectorInput
+from training.modeling.scratch.embedding import embedding
 from training.recipe.encoder import RecurrentEncoder
 
 Cell = Callable[[int, int], nn.RNNBase]  # values in, values of a state → a layer over [B, T, values]
 
 
 class RecurrentTrunk(nn.Module):
-    """Embedded tokens, then one layer over the other; dropout (Zaremba et al., arXiv:1409.2329) before each layer and
-    after the last, never between two tokens.
+    """Embedded tokens, or vectors, then one layer over the other; dropout (Zaremba et al., arXiv:1409.2329) before each
+    layer and after the last, never between two tokens.
     """
 
-    def __init__(self, table: RecurrentEncoder, vocabulary: int) -> None:
+    def __init__(self, table: RecurrentEncoder, vocabulary: int | VectorInput) -> None:
         super().__init__()
         self.hidden = table.hidden * (2 if table.bidirectional else 1)
         self.architecture = f"{table.kind}, {'two directions' if table.bidirectional else 'one direction'}"
-        self.embedding = nn.Embedding(vocabulary, table.embedding)
+        self.embedding = embedding(vocabulary, table.embedding)
         self.dropout = nn.Dropout(table.dropout)
         widths = [table.embedding, *[self.hidden] * (table.layers - 1)]
         self.layers = nn.ModuleList(
@@ -46,7 +48,9 @@ class RecurrentTrunk(nn.Module):
         )
 
     def forward(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
-        """The states [B, T, D] of every token; those of padding mean nothing and reach no others."""
+        """The states [B, T, D] of every token, or of every vector of [B, T, F]; those of padding mean nothing and reach
+        no others.
+        """
         states_BTD: torch.Tensor = self.dropout(self.embedding(ids_BT))
         places_BT = reversed_places(mask_BT)
         for layer in self.layers:

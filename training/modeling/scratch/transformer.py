@@ -11,21 +11,26 @@ from typing import cast
 import torch
 from torch import nn
 
+from app.bundle.vectors import VectorInput
 from training.modeling.scratch.attention import SelfAttention, Turns, padding_bias
+from training.modeling.scratch.embedding import embedding
 from training.modeling.scratch.positions import sinusoids, turns
 from training.recipe.encoder import TransformerEncoder
 
 
 class TransformerTrunk(nn.Module):
-    """Embedded tokens with their positions, then one layer over the other."""
+    """Embedded tokens, or vectors, with their positions, then one layer over the other."""
 
-    def __init__(self, table: TransformerEncoder, vocabulary: int) -> None:
+    def __init__(self, table: TransformerEncoder, vocabulary: int | VectorInput) -> None:
         super().__init__()
         self.hidden = table.hidden
         self.architecture = f"transformer, {table.positions} positions, {table.norm}-norm, {table.heads} heads"
         self.positions = table.positions
-        self.embedding = nn.Embedding(vocabulary, table.hidden)
-        nn.init.normal_(self.embedding.weight, std=table.hidden**-0.5)  # times √D in `forward`: section 3.4
+        self.embedding = embedding(vocabulary, table.hidden)
+        self.scale = 1.0
+        if isinstance(self.embedding, nn.Embedding):
+            self.scale = math.sqrt(table.hidden)  # section 3.4
+            nn.init.normal_(self.embedding.weight, std=table.hidden**-0.5)
         self._add_positions(table)
         self.dropout = nn.Dropout(table.dropout)
         self.layers = nn.ModuleList(TransformerLayer(table) for _ in range(table.layers))
@@ -44,9 +49,11 @@ class TransformerTrunk(nn.Module):
             self.register_buffer("sin_TP", sin_TP, persistent=False)
 
     def forward(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
-        """The states [B, T, D] of every token; those of padding mean nothing and reach no others."""
+        """The states [B, T, D] of every token, or of every vector of [B, T, F]; those of padding mean nothing and reach
+        no others.
+        """
         tokens = ids_BT.shape[1]
-        states_BTD = self.embedding(ids_BT) * math.sqrt(self.hidden)
+        states_BTD = self.embedding(ids_BT) * self.scale
         if self.positions == "learned":
             states_BTD = states_BTD + self.position_embedding.weight[:tokens]
         elif self.positions == "sinusoidal":
