@@ -78,7 +78,7 @@ def range_test(recipe: Recipe, splits: Splits, progress: Progress) -> RangeTest:
         TrainingError: the loss falls at no rate.
     """
     assert recipe.loss is not None  # as in fine_tune, where a recipe without one is refused
-    loaded = load_encoder(recipe.encoder)
+    loaded = load_encoder(recipe.encoder, [one for row in splits.train for one in row.inputs], seed=recipe.seed)
     model = build_model(loaded, recipe, splits.labels).to(pick_device(recipe.hardware))
     objective = make_objective(recipe, recipe.loss, splits, loaded)
     seed_all(recipe.seed)

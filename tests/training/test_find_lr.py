@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.data.make_tiny import make_sources
+from tests.training.scratch.numbers import MLP, number_splits
+from tests.training.scratch.test_numbers_served import numbers_recipe
 from tests.training.test_loop import QuietProgress, run
 from tests.training.tiny import MakeRecipe
 from training.__main__ import main
@@ -62,6 +64,13 @@ def test_the_suggested_rate_trains(make_recipe: MakeRecipe, intents: Splits, tmp
     assert 1e-5 < found.suggested < found.lowest < 1
     assert trained.history[-1]["train_loss"] < 0.9 * trained.history[0]["train_loss"]
     assert range_test(recipe, intents, QuietProgress()) == found
+
+
+def test_an_encoder_from_scratch_has_a_rate_too() -> None:
+    """Its tokenizer, or what it standardises by, comes from the rows of train."""
+    found = range_test(numbers_recipe(MLP), number_splits(sequences=False), QuietProgress())
+
+    assert found.suggested < found.lowest
 
 
 def test_a_batch_that_is_not_finite_at_the_least_rate_is_an_error(
