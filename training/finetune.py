@@ -19,13 +19,13 @@ from training.data.report import write_report
 from training.data.rows import Row, Splits
 from training.errors import TrainingError
 from training.evaluation.classifier import Classifier, judge_classifier
+from training.evaluation.retrieval import judge_retrieval
 from training.hardware import pick_device
 from training.loop import Trained, train
 from training.modeling import ClassifierHead, LoadedEncoder, Model, load_encoder
 from training.modeling.depth import freeze
 from training.objectives import make_objective
 from training.objectives.classification import targets
-from training.objectives.retrieval import make_pairs, retrieval_scores, scores_by_size
 from training.progress import Progress
 from training.recipe import Recipe
 from training.recipe.encoder import EncoderTable
@@ -124,7 +124,7 @@ def _baselines(
         return {}
     if recipe.head.task == "embed":
         with progress.step("baseline: the encoder before training"):
-            return {"encoder_before_training": retrieval_scores(model, make_pairs(splits.test, loaded), loaded.pad_id)}
+            return {"encoder_before_training": judge_retrieval(model, loaded, splits.test, splits.corpus)}
     classifier = Classifier(recipe.head, model, loaded, splits)
     train_N, test_N = classifier.targets(splits.train), classifier.targets(splits.test)
     with progress.step("baseline: tf-idf and a linear SVM"):
@@ -141,10 +141,7 @@ def _baselines(
 def _judge_embedder(
     model: Model, loaded: LoadedEncoder, splits: Splits, cuts: Sequence[int], figures: dict[str, object]
 ) -> Tuned:
-    scores = scores_by_size(model, make_pairs(splits.test, loaded), loaded.pad_id, [None, *cuts])
-    metrics: dict[str, object] = {**scores[None], **figures}
-    if cuts:
-        metrics["cuts"] = {str(size): scores[size] for size in cuts}
+    metrics = {**judge_retrieval(model, loaded, splits.test, splits.corpus, cuts), **figures}
     return Tuned(model, loaded, Fitted(), metrics, {METRICS_FILE: metrics_file(metrics)})
 
 

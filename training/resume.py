@@ -37,7 +37,7 @@ from training.rng import rng_state, set_rng_state
 Tensors = Mapping[str, torch.Tensor]
 # They change no weight on purpose: a finished run can be judged and exported in another way.
 HARMLESS_TABLES = ("export.", "head.out_of_scope", "head.coverages")  # fitted after training
-HARMLESS = {"description", "baselines", "probes", "threads", "budget.checkpoint_steps"}
+HARMLESS = {"description", "data.corpus", "baselines", "probes", "threads", "budget.checkpoint_steps"}
 
 
 def fingerprint(recipe: Recipe, splits: Splits, loaded: LoadedEncoder) -> dict[str, str]:

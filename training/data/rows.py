@@ -64,7 +64,8 @@ class Splits:
     `labels` is sorted, and empty for embedding. `digests` says which bytes these are: file name → sha256, or
     package → version. `origin` is who made the data and under which licence. `findings` are places that a person
     should look at. `as_published`: no row was taken out for being there twice. `outside`, by split, are rows that fit
-    no label: never trained, they choose and judge what is out of scope.
+    no label: never trained, they choose and judge what is out of scope. `corpus`: other texts, among
+    which an embedder shall find the positives of test.
     """
 
     train: list[Row]
@@ -77,6 +78,7 @@ class Splits:
     findings: Mapping[Check, Sequence[Finding]] = field(default_factory=dict)
     as_published: bool = False
     outside: dict[str, list[Row]] = field(default_factory=dict)
+    corpus: list[str] = field(default_factory=list)
 
 
 def normal(text: str) -> str:

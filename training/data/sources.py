@@ -6,10 +6,12 @@ all files are found before one `DataError` is raised: nothing is trained on data
 
 import hashlib
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from training.data import hub
 from training.data.checks import BadValue, SeveralLabels, to_row, wanted_columns
+from training.data.corpus import read_corpus
 from training.data.files import read
 from training.data.findings import Check, Finding
 from training.data.lines import FileFault
@@ -40,9 +42,12 @@ def load_files(data: FileData, folder: Path, task: str, untrained: Collection[st
         DataError: with every problem of every file.
     """
     paths: dict[Split, Path] = {split: folder / name for split in SPLITS if (name := getattr(data, split)) is not None}
-    digests = _check_bytes(list(paths.values()), data.sha256)
+    others = [folder / data.corpus] if data.corpus is not None else []
+    digests = _check_bytes([*paths.values(), *others], data.sha256)
     wanted = wanted_columns(data.columns, task)
-    return _assemble(data, task, {split: read(path, wanted) for split, path in paths.items()}, digests, untrained)
+    records = {split: read(path, wanted) for split, path in paths.items()}
+    splits = _assemble(data, task, records, digests, untrained)
+    return replace(splits, corpus=_corpus(others[0], data, splits)) if others else splits
 
 
 def load_dataset(data: DatasetData, task: str, untrained: Collection[str] = ()) -> Splits:
@@ -95,6 +100,14 @@ def _assemble(
         findings=_findings(met, pools),
         as_published=data.as_published,
     )
+
+
+def _corpus(path: Path, data: FileData, splits: Splits) -> list[str]:
+    """Raises: DataError: with every problem of the file."""
+    texts, problems = read_corpus(path, data.columns.text, [row.positive or "" for row in splits.test])
+    if problems:
+        raise DataError(f"data.corpus has {_count(len(problems))}; nothing was trained", problems)
+    return texts
 
 
 def _findings(met: Untangled, pools: Mapping[Split, Pool]) -> dict[Check, list[Finding]]:

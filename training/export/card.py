@@ -27,7 +27,11 @@ FIGURES = {
     "ece_before": "Calibration error (ECE) before temperature scaling",
     "ece_after": "Calibration error (ECE) after temperature scaling",
     "recall_at_1": "Recall at 1",
+    "recall_at_5": "Recall at 5",
+    "recall_at_10": "Recall at 10",
     "mrr": "Mean reciprocal rank",
+    "mrr_at_10": "Mean reciprocal rank at 10",
+    "ndcg_at_10": "NDCG at 10",
 }
 
 
@@ -90,6 +94,10 @@ def _figures(manifest: Manifest) -> Iterator[str]:
     for name, value in found.items():
         others = (one.get(name) for one in _baselines(manifest).values())
         yield f"| {FIGURES[name]} | {_number(value)} |" + "".join(f" {_number(other)} |" for other in others)
+    if corpus := cast("Mapping[str, Any]", manifest.metrics.get("corpus") or {}):
+        shown = (f"{FIGURES[name].lower()} {_number(corpus[name])}" for name in FIGURES if name in corpus)
+        yield ""
+        yield f"Among the {corpus['texts']:,} texts of a corpus: {', '.join(shown)}."
     if probes := cast("Mapping[str, Any]", manifest.metrics.get("probes") or {}):
         yield ""
         yield f"On {probes['rows']} sentences written apart from the data: accuracy {_number(probes['accuracy'])}."

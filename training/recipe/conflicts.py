@@ -16,6 +16,7 @@ def conflicts(recipe: "Recipe") -> Iterator[str]:
     loss = recipe.loss.name if recipe.loss else ""
     share = recipe.loss.contrastive_share if recipe.loss else 0.0
     accumulates, is_frozen = budget.accumulate > 1, getattr(encoder, "freeze", None) == "all"
+    corpus = getattr(recipe.data, "corpus", None)
     found: list[tuple[bool, str, str, str]] = [
         (
             accumulates and loss == "in_batch_negatives",
@@ -58,6 +59,12 @@ def conflicts(recipe: "Recipe") -> Iterator[str]:
             'encoder.freeze = "all"',
             'optim.name = "muon"',
             "muon moves the matrices of the encoder",
+        ),
+        (
+            corpus is not None and recipe.head.task != "embed",
+            f'data.corpus = "{corpus}"',
+            f'head.task = "{recipe.head.task}"',
+            "a corpus is where an embedder looks for texts",
         ),
         (
             hardware.precision == "fp16" and hardware.device == "cpu",

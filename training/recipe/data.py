@@ -48,6 +48,7 @@ class FileData(RowsData):
 
     source: Literal["files"]
     train: str
+    corpus: str | None = None  # an embedder's: a file of texts among which, too, the positives of test shall be found
     sha256: dict[str, Sha256] = Field(default={})  # by file name: refuse other bytes
 
 
