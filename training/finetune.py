@@ -33,6 +33,7 @@ from training.recipe.heads import ClassifyTask
 from training.report import CURVES_FILE, METRICS_FILE, curves_png, metrics_file
 from training.resume import fingerprint
 from training.rng import seed_all
+from training.track import Log, no_log
 
 DATA_REPORT = "data"  # in the folder of the run: it shows texts, which no bundle may hold
 
@@ -52,12 +53,20 @@ class Tuned:
 
 
 def fine_tune(
-    recipe: Recipe, splits: Splits, *, runs: Path, resume: bool, progress: Progress, probes: Sequence[Row] = ()
+    recipe: Recipe,
+    splits: Splits,
+    *,
+    runs: Path,
+    resume: bool,
+    progress: Progress,
+    probes: Sequence[Row] = (),
+    log: Log = no_log,
 ) -> Tuned:
     """Train what `recipe` says on `splits`.
 
     Args:
         runs: where checkpoints go.
+        log: is told figures while it trains.
         probes: sentences apart from the data, with labels; judged beside the test split.
 
     Raises:
@@ -75,7 +84,9 @@ def fine_tune(
     targets(probes, splits.labels)  # a wrong label in them is found now, not after the training
     baselines = _baselines(recipe, model, loaded, splits, progress) if recipe.baselines else {}
     prints = fingerprint(recipe, splits, loaded)
-    trained = train(model, objective, recipe, folder=runs, fingerprint=prints, resume=resume, progress=progress)
+    trained = train(
+        model, objective, recipe, folder=runs, fingerprint=prints, resume=resume, progress=progress, log=log
+    )
     findings = {check: len(found) for check, found in view.findings.items()}
     figures = {**_run_figures(trained, splits), "findings": findings, "baselines": baselines}
     curves = curves_png(trained.history, trained.metric, trained.best_epoch)
