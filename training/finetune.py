@@ -152,7 +152,7 @@ def _baselines(
 def _judge_embedder(
     model: Model, loaded: LoadedEncoder, splits: Splits, cuts: Sequence[int], figures: dict[str, object]
 ) -> Tuned:
-    metrics = {**judge_retrieval(model, loaded, splits.test, splits.corpus, cuts), **figures}
+    metrics = {**judge_retrieval(model, loaded, splits.test, splits.corpus, cuts, splits.slices), **figures}
     return Tuned(model, loaded, Fitted(), metrics, {METRICS_FILE: metrics_file(metrics)})
 
 

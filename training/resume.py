@@ -37,7 +37,10 @@ from training.rng import rng_state, set_rng_state
 Tensors = Mapping[str, torch.Tensor]
 # They change no weight on purpose: a finished run can be judged and exported in another way.
 HARMLESS_TABLES = ("export.", "head.out_of_scope", "head.coverages")  # fitted after training
-HARMLESS = {"description", "track", "data.corpus", "baselines", "probes", "threads", "budget.checkpoint_steps"}
+HARMLESS = {"description", "baselines", "probes", "threads", "budget.checkpoint_steps", "track"} | {
+    "data.corpus",
+    "data.slices",
+}
 
 
 def fingerprint(recipe: Recipe, splits: Splits, loaded: LoadedEncoder) -> dict[str, str]:

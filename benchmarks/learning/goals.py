@@ -139,7 +139,7 @@ GOALS = (
                 "goemotions",
                 "macro_f1",
                 least=1.1,
-                over="macro_f1_at_half",
+                over="at_half.macro_f1",
             ),
         ],
     ),

@@ -16,6 +16,7 @@ from training.data.collate import encode
 from training.data.rows import Row
 from training.evaluate import predict_ids
 from training.evaluation.bootstrap import interval
+from training.evaluation.slices import by_slice
 from training.metrics import retrieval_ranks
 from training.modeling import LoadedEncoder, Model
 from training.objectives.retrieval import make_pairs
@@ -28,10 +29,15 @@ BLOCK = 1024  # texts of the corpus that are compared at once
 
 
 def judge_retrieval(
-    model: Model, loaded: LoadedEncoder, rows: Sequence[Row], corpus: Sequence[str], cuts: Sequence[int] = ()
+    model: Model,
+    loaded: LoadedEncoder,
+    rows: Sequence[Row],
+    corpus: Sequence[str],
+    cuts: Sequence[int] = (),
+    slices: Sequence[str] = (),
 ) -> dict[str, object]:
     """The figures of whole vectors; under "corpus" those among its texts too, under "cuts" those of vectors cut to
-    their first numbers, by their size.
+    their first numbers, by their size; under "slices" those by the values of these columns.
     """
     pairs = make_pairs(rows, loaded)
     queries_ND, positives_ND = (
@@ -46,9 +52,11 @@ def judge_retrieval(
         queries, positives = unit(queries_ND[:, :size]), unit(positives_ND[:, :size])
         ranks_N = retrieval_ranks(queries, positives, list(pairs.positives))
         figures = ranking_figures(ranks_N)
+        if size is None and slices:
+            figures["slices"] = by_slice(slices, rows, lambda inside_N: ranking_figures(ranks_N[inside_N]))
         if others_KD is not None:
-            ranks_N = ranks_N + rivals(queries, positives, unit(others_KD[:, :size]))
-            figures["corpus"] = {"texts": len(set(pairs.positives)) + len(corpus), **ranking_figures(ranks_N)}
+            wider_N = ranks_N + rivals(queries, positives, unit(others_KD[:, :size]))
+            figures["corpus"] = {"texts": len(set(pairs.positives)) + len(corpus), **ranking_figures(wider_N)}
         return figures
 
     return {**judge(None), **({"cuts": {str(size): judge(size) for size in cuts}} if cuts else {})}
