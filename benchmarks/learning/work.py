@@ -17,14 +17,19 @@ from typing import Any, cast
 
 import numpy as np
 
-from app.bundle.manifest import ClassifyHead
+from app.bundle.manifest import EMBEDDING_OUTPUT, ClassifyHead
 from app.bundle.open import Bundle, open_bundle
+from app.bundle.scoring import unit
 from benchmarks.learning.goals import Training
 from benchmarks.learning.schema import Run, Value
 from benchmarks.machine import ROOT, origin
 from benchmarks.schema import Origin
 from training.data.rows import Row
+from training.evaluate import predict
+from training.evaluation.bootstrap import interval
 from training.judge import graph_outputs
+from training.metrics import retrieval_ranks
+from training.modeling import Model, load_encoder
 from training.objectives.classification import targets
 from training.progress import Progress
 from training.recipe import load_recipe
@@ -58,7 +63,8 @@ class Job:
     @property
     def digest(self) -> str:
         """Of what was asked for."""
-        return hashlib.sha256("\n".join([self.training.recipe.read_text(), *self.overrides]).encode()).hexdigest()
+        recipes = [path.read_text() for path in (self.training.recipe, self.training.then) if path is not None]
+        return hashlib.sha256("\n".join([*recipes, *self.overrides]).encode()).hexdigest()
 
 
 def finished(job: Job) -> Run | None:
@@ -97,7 +103,7 @@ def run(job: Job, command: Sequence[str]) -> Run:
         best_epoch=cast("int", metrics["best_epoch"]),
         seconds=round(seconds, 1),
         processes=processes,
-        figures=figures(metrics),
+        figures={**figures(metrics), **(afterwards(bundle, job.training.then) if job.training.then else {})},
     )
     shutil.rmtree(folder / "models")  # gigabytes over all runs, and no figure needs them
     part = folder / f"{RUN_FILE}.part"
@@ -118,6 +124,30 @@ def figures(metrics: Mapping[str, object]) -> dict[str, Value]:
     """Every single figure by its dotted path, with its interval where there is one."""
     intervals = cast("Mapping[str, tuple[float, float]]", metrics.get("intervals") or {})
     return {path: Value(value=value, interval=intervals.get(path)) for path, value in _numbers(metrics, "")}
+
+
+def afterwards(bundle: Bundle, path: Path) -> dict[str, Value]:
+    """How often texts of the test rows of the recipe in `path` find their own positive first: by the vectors of the
+    bundle, and by those of the recipe's encoder as it is.
+    """
+    recipe = load_recipe(path)
+    rows = load_data(recipe, path.parent, Progress()).test
+    positives = [row.positive or "" for row in rows]
+    texts = [row.text for row in rows] + positives
+    loaded = load_encoder(recipe.encoder)
+    vectors = {
+        "then": graph_outputs(bundle, texts, Progress()),
+        "before": predict(
+            Model(loaded.encoder, {}), loaded.tokenizer, texts, max_tokens=loaded.max_tokens, pad_id=loaded.pad_id
+        ),
+    }
+    found = {}
+    for name, outputs in vectors.items():
+        unit_MD = unit(outputs[EMBEDDING_OUTPUT])
+        hits_N = retrieval_ranks(unit_MD[: len(rows)], unit_MD[len(rows) :], positives) == 1
+        ends = interval(lambda drawn_N, hits_N=hits_N: float(hits_N[drawn_N].mean()), len(rows))  # type: ignore[misc]
+        found[f"{name}.recall_at_1"] = Value(value=float(hits_N.mean()), interval=(ends[0], ends[1]))
+    return found
 
 
 def _numbers(table: Mapping[str, object], prefix: str) -> Iterator[tuple[str, float]]:

@@ -23,7 +23,12 @@ from benchmarks.learning.schema import Coverage, Learning, Paired, Reached, Run,
 from benchmarks.learning.work import Job, figures, finished, here, run
 from benchmarks.processes import below
 from benchmarks.schema import RESULTS
-from tests.training.tiny import bert_config, intent_splits, wordpiece
+from tests.training.tiny import bert_config, intent_splits, pair_splits, wordpiece
+from training.evaluation.retrieval import judge_retrieval
+from training.modeling import Model, load_encoder
+from training.progress import Progress
+from training.recipe import load_recipe
+from training.run import load_data
 
 FILES = sorted(RESULTS.glob("learning-*.json"))
 COMMAND = ["tiny"]
@@ -78,14 +83,38 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
         budget = {{ epochs = 3, batch_size = 4 }}
         """
     )
+    for name in ("train", "dev", "test"):
+        rows = getattr(pair_splits(), name) if name == "dev" else pair_splits().train
+        lines = [json.dumps({"text": f"{row.text} {name}", "positive": f"{row.positive} {name}"}) for row in rows]
+        (folder / f"{name}-pairs.jsonl").write_text("\n".join(lines))
+    (folder / "pairs.toml").write_text(
+        f"""
+        name = "pairs"
+        encoder = {{ source = "{folder / "encoder"}" }}
+        head = {{ task = "embed" }}
+        data = {{ source = "files", train = "train-pairs.jsonl", dev = "dev-pairs.jsonl", test = "test-pairs.jsonl" }}
+        loss = {{ name = "in_batch_negatives" }}
+        """
+    )
     return folder / "tiny.toml"
+
+
+def recall_of_the_encoder(recipe: Path) -> float:
+    """At 1, of the untrained encoder, as training judges an embedder."""
+    pairs = load_recipe(recipe.with_name("pairs.toml"))
+    loaded = load_encoder(pairs.encoder)
+    rows = load_data(pairs, recipe.parent, Progress()).test
+    recall = judge_retrieval(Model(loaded.encoder, {}).eval(), loaded, rows, [])["recall_at_1"]
+    assert isinstance(recall, float)
+    return recall
 
 
 @pytest.mark.long
 def test_a_finished_run_is_kept_and_not_run_again(
     recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    goal, work, said = a_goal(recipe), tmp_path / "work", list[str]()
+    training = Training("tiny", recipe, then=recipe.with_name("pairs.toml"))
+    goal, work, said = a_goal(recipe, trainings=[training]), tmp_path / "work", list[str]()
     kept: list[Learning] = []
 
     is_whole = measure(goal, [1], work, COMMAND, said.append, kept.append)
@@ -102,6 +131,9 @@ def test_a_finished_run_is_kept_and_not_run_again(
     with np.load(folder / "test.npz") as arrays:
         assert arrays["test_logits"].shape == (12, 2)
         hits = arrays["test_logits"].argmax(axis=1) == arrays["test_targets"]
+    before = first.runs[0].figures["before.recall_at_1"].value
+    assert before != first.runs[0].figures["then.recall_at_1"].value
+    assert before == recall_of_the_encoder(recipe)
     assert hits.mean() == first.runs[0].figures["accuracy"].value
     assert not any(row.text in first.model_dump_json() for row in intent_splits().test)
 
