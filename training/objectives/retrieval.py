@@ -11,7 +11,7 @@ import torch
 
 from app.bundle.manifest import EMBEDDING_OUTPUT
 from app.bundle.scoring import unit
-from training.data.collate import encode, pad
+from training.data.collate import encode
 from training.data.rows import Row
 from training.errors import TrainingError
 from training.evaluate import predict_ids
@@ -19,6 +19,7 @@ from training.losses.contrastive import in_batch_negatives, triplet
 from training.metrics import retrieval_ranks
 from training.modeling.encoder import LoadedEncoder
 from training.modeling.model import Model
+from training.objectives.encoding import encode_rows
 from training.recipe.losses import LossTable
 
 
@@ -57,9 +58,9 @@ class Retrieval:
         pairs = self.train
         candidates = [pairs.positive_ids[index] for index in indices]
         candidates += [pairs.negative_ids[index] for index in indices if index in pairs.negative_ids]
-        texts = [pairs.ids[index] for index in indices]
-        queries_BD = model.encoder(*pad(texts, self.pad_id, device=model.device))
-        candidates_KD = model.encoder(*pad(candidates, self.pad_id, device=model.device))
+        texts, cached = [pairs.ids[index] for index in indices], self.table.cached_rows
+        queries_BD = encode_rows(model, texts, self.pad_id, cached_rows=cached)
+        candidates_KD = encode_rows(model, candidates, self.pad_id, cached_rows=cached)
         also_right_BK = torch.zeros(len(indices), len(candidates), dtype=torch.bool)
         for row, one in enumerate(indices):
             for column, other in enumerate(indices):

@@ -15,19 +15,27 @@ def conflicts(recipe: "Recipe") -> Iterator[str]:
     encoder, optim, budget, hardware = recipe.encoder, recipe.optim, recipe.budget, recipe.hardware
     loss = recipe.loss.name if recipe.loss else ""
     share = recipe.loss.contrastive_share if recipe.loss else 0.0
+    cached = recipe.loss.cached_rows if recipe.loss else None
     accumulates, is_frozen = budget.accumulate > 1, getattr(encoder, "freeze", None) == "all"
     found: list[tuple[bool, str, str, str]] = [
         (
             accumulates and loss == "in_batch_negatives",
             f"budget.accumulate = {budget.accumulate}",
             f'loss.name = "{loss}"',
-            "a part of a batch has fewer negatives, so the result would be another; lower budget.batch_size",
+            "a part of a batch has fewer negatives, so the result would be another; loss.cached_rows = "
+            f"{max(1, budget.batch_size // budget.accumulate)} takes as little memory and has the same result",
         ),
         (
             accumulates and share > 0,
             f"budget.accumulate = {budget.accumulate}",
             f"loss.contrastive_share = {share}",
             "a part of a batch has fewer rows to compare, so the result would be another; lower budget.batch_size",
+        ),
+        (
+            (cached or 0) >= budget.batch_size,
+            f"loss.cached_rows = {cached}",
+            f"budget.batch_size = {budget.batch_size}",
+            "a batch would be encoded at once, as without it",
         ),
         (
             budget.accumulate > budget.batch_size,

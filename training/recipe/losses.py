@@ -10,7 +10,7 @@ LOSSES = {"embed": ("in_batch_negatives", "triplet"), "classify": ("cross_entrop
 LOSS_KEYS = {
     "cross_entropy": {"label_smoothing", "class_weights", "contrastive_share", "temperature"},
     "focal": {"gamma", "class_weights", "contrastive_share", "temperature"},
-    "in_batch_negatives": {"scale"},
+    "in_batch_negatives": {"scale", "cached_rows"},
     "triplet": {"margin"},
 }
 
@@ -25,6 +25,9 @@ class LossTable(Table):
     temperature: float = Field(default=0.1, gt=0)  # of that
     gamma: float = Field(default=2.0, gt=0)  # how little rows count that are sure
     scale: float = Field(default=20.0, gt=0)  # the cosine times this (1 / temperature)
+    cached_rows: int | None = Field(
+        default=None, ge=1
+    )  # encode so many texts at a time: a large batch in little memory
     margin: float = Field(default=0.3, gt=0, le=2)  # in cosine
 
     @model_validator(mode="after")

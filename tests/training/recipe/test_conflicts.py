@@ -9,7 +9,12 @@ from training.recipe import Recipe
 CONFLICTS: dict[str, tuple[dict[str, object], str]] = {
     "parts of in-batch negatives": (
         {"task": "embed", "budget": {"accumulate": 2}},
-        'budget.accumulate = 2 and loss.name = "in_batch_negatives" disagree: a part of a batch has fewer negatives',
+        'budget.accumulate = 2 and loss.name = "in_batch_negatives" disagree: a part of a batch has fewer negatives, '
+        "so the result would be another; loss.cached_rows = 16 takes as little memory and has the same result",
+    ),
+    "a cache of the whole batch": (
+        {"task": "embed", "loss": {"name": "in_batch_negatives", "cached_rows": 8}, "budget": {"batch_size": 8}},
+        "loss.cached_rows = 8 and budget.batch_size = 8 disagree: a batch would be encoded at once, as without it",
     ),
     "parts of a contrastive share": (
         {"budget": {"accumulate": 2}, "loss": {"name": "focal", "contrastive_share": 0.5}},
