@@ -19,13 +19,13 @@ from training.data.report import write_report
 from training.data.rows import Row, Splits
 from training.errors import TrainingError
 from training.evaluation.classifier import Classifier, judge_classifier
+from training.evaluation.embedder import judge_embedder
 from training.hardware import pick_device
 from training.loop import Trained, train
 from training.modeling import ClassifierHead, LoadedEncoder, Model, load_encoder
 from training.modeling.depth import freeze
 from training.objectives import make_objective
 from training.objectives.classification import targets
-from training.objectives.retrieval import make_pairs, retrieval_scores, scores_by_size
 from training.progress import Progress
 from training.recipe import Recipe
 from training.recipe.encoder import EncoderTable
@@ -86,7 +86,8 @@ def fine_tune(
             report = judged.report | {METRICS_FILE: metrics_file(judged.metrics)}
             tuned = Tuned(model, loaded, judged.fitted, judged.metrics, report)
         else:
-            tuned = _judge_embedder(model, loaded, splits, recipe.head.cuts, figures)
+            metrics = judge_embedder(model, loaded, splits.test, recipe.head.cuts) | figures
+            tuned = Tuned(model, loaded, Fitted(), metrics, {METRICS_FILE: metrics_file(metrics)})
     model.cpu()  # where the export and its gate run
     return replace(tuned, report=tuned.report | {CURVES_FILE: curves})
 
@@ -124,7 +125,7 @@ def _baselines(
         return {}
     if recipe.head.task == "embed":
         with progress.step("baseline: the encoder before training"):
-            return {"encoder_before_training": retrieval_scores(model, make_pairs(splits.test, loaded), loaded.pad_id)}
+            return {"encoder_before_training": judge_embedder(model, loaded, splits.test)}
     classifier = Classifier(recipe.head, model, loaded, splits)
     train_N, test_N = classifier.targets(splits.train), classifier.targets(splits.test)
     with progress.step("baseline: tf-idf and a linear SVM"):
@@ -136,16 +137,6 @@ def _baselines(
         train_ND, test_ND = (unit(classifier.outputs(rows)[EMBEDDING_OUTPUT]) for rows in (splits.train, splits.test))
         frozen = frozen_regression(train_ND, train_N, test_ND, test_N)
     return {"tfidf_svm": {"accuracy": svm}, "frozen_logistic_regression": {"accuracy": frozen}}
-
-
-def _judge_embedder(
-    model: Model, loaded: LoadedEncoder, splits: Splits, cuts: Sequence[int], figures: dict[str, object]
-) -> Tuned:
-    scores = scores_by_size(model, make_pairs(splits.test, loaded), loaded.pad_id, [None, *cuts])
-    metrics: dict[str, object] = {**scores[None], **figures}
-    if cuts:
-        metrics["cuts"] = {str(size): scores[size] for size in cuts}
-    return Tuned(model, loaded, Fitted(), metrics, {METRICS_FILE: metrics_file(metrics)})
 
 
 def _write(folder: Path, files: Mapping[str, bytes]) -> None:

@@ -9,8 +9,9 @@ from training.modeling.model import logits_name
 from training.objectives.base import Objective
 from training.objectives.classification import Classification, targets
 from training.objectives.retrieval import Retrieval, make_pairs
+from training.objectives.similarity import Similarity, scores_of
 from training.recipe import Recipe
-from training.recipe.losses import LossTable
+from training.recipe.losses import SCORED_LOSSES, LossTable
 
 
 def make_objective(recipe: Recipe, loss: LossTable, splits: Splits, loaded: LoadedEncoder) -> Objective:
@@ -27,6 +28,13 @@ def make_objective(recipe: Recipe, loss: LossTable, splits: Splits, loaded: Load
         if loss.name == "triplet" and len(train.negative_ids) < len(train.ids):
             row = next(row for row in splits.train if row.negative is None)
             raise TrainingError(f"{row.where}: no negative; the triplet loss needs one in every row")
+        if loss.name in SCORED_LOSSES:
+            if loss.name == "angle" and loaded.encoder.width % 2:
+                raise TrainingError(
+                    f'loss.name = "angle": vectors of {loaded.encoder.width} numbers have no two halves; take "cosent"'
+                )
+            scores_of([*splits.train, *splits.dev, *splits.test])  # one that is missing is named before the training
+            return Similarity(splits.train, train, splits.dev, dev, loaded.pad_id, loss, recipe.head.cuts)
         return Retrieval(splits.train, train, dev, loaded.pad_id, loss, recipe.head.cuts)
     right = targets(splits.train, splits.labels)
     return Classification(

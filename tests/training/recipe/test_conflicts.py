@@ -6,11 +6,36 @@ from pydantic import ValidationError
 from tests.training.tiny import MakeRecipe
 from training.recipe import Recipe
 
+SCORED = {"source": "files", "train": "x.jsonl", "columns": {"score": "rating"}}
 CONFLICTS: dict[str, tuple[dict[str, object], str]] = {
     "parts of in-batch negatives": (
         {"task": "embed", "budget": {"accumulate": 2}},
-        'budget.accumulate = 2 and loss.name = "in_batch_negatives" disagree: a part of a batch has fewer negatives, '
-        "so the result would be another; loss.cached_rows = 16 takes as little memory and has the same result",
+        'budget.accumulate = 2 and loss.name = "in_batch_negatives" disagree: a part of a batch has fewer rows to '
+        "compare, so the result would be another; loss.cached_rows = 16 takes as little memory and has the same result",
+    ),
+    "parts of scored pairs": (
+        {"task": "embed", "data": SCORED, "loss": {"name": "cosent"}, "budget": {"accumulate": 4}},
+        'budget.accumulate = 4 and loss.name = "cosent" disagree: a part of a batch has fewer rows to compare',
+    ),
+    "a score that nothing reads": (
+        {"task": "embed", "data": SCORED},
+        'loss.name = "in_batch_negatives" and data.columns.score = "rating" disagree: it takes every pair for a match',
+    ),
+    "no score to read": (
+        {"task": "embed", "loss": {"name": "angle"}},
+        'loss.name = "angle" and data.columns without score disagree: it learns from a number for each pair',
+    ),
+    "a negative of scored pairs": (
+        {
+            "task": "embed",
+            "data": {**SCORED, "columns": {"score": "rating", "negative": "other"}},
+            "loss": {"name": "cosent"},
+        },
+        'loss.name = "cosent" and data.columns.negative = "other" disagree: it learns from pairs and their scores',
+    ),
+    "halves of an odd vector": (
+        {"data": SCORED, "loss": {"name": "angle"}, "head": {"task": "embed", "cuts": [16, 15]}},
+        'loss.name = "angle" and head.cuts = [16, 15] disagree: it halves each vector, so the sizes must be even',
     ),
     "a cache of the whole batch": (
         {"task": "embed", "loss": {"name": "in_batch_negatives", "cached_rows": 8}, "budget": {"batch_size": 8}},
