@@ -18,7 +18,7 @@ from training.build import store_of
 from training.data.rows import Row
 from training.errors import TrainingError
 from training.evaluation.paired import LEVEL, Difference, difference, difference_of_means, mcnemar, sign_flip, swap
-from training.judge import graph_outputs
+from training.export.served import graph_outputs
 from training.metrics import class_figures, confusion_matrix, cosines, macro_f1, retrieval_ranks, spearman
 from training.objectives.similarity import scores_of
 from training.progress import Progress

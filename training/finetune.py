@@ -33,6 +33,7 @@ from training.recipe.heads import ClassifyTask
 from training.report import CURVES_FILE, METRICS_FILE, curves_png, metrics_file
 from training.resume import fingerprint
 from training.rng import seed_all
+from training.teacher import make_teacher
 
 DATA_REPORT = "data"  # in the folder of the run: it shows texts, which no bundle may hold
 
@@ -71,10 +72,11 @@ def fine_tune(
         loaded = load_encoder(recipe.encoder, [text for row in splits.train for text in row.texts], seed=recipe.seed)
     view = _check(recipe, splits, loaded, runs, progress)
     model = build_model(loaded, recipe, splits.labels).to(pick_device(recipe.hardware))
-    objective = make_objective(recipe, recipe.loss, splits, loaded)
+    teacher = make_teacher(recipe.teacher, splits, model.device, progress)
+    objective = make_objective(recipe, recipe.loss, splits, loaded, teacher)
     targets(probes, splits.labels)  # a wrong label in them is found now, not after the training
     baselines = _baselines(recipe, model, loaded, splits, progress) if recipe.baselines else {}
-    prints = fingerprint(recipe, splits, loaded)
+    prints = fingerprint(recipe, splits, loaded) | ({"teacher": teacher.digest[:16]} if teacher else {})
     trained = train(model, objective, recipe, folder=runs, fingerprint=prints, resume=resume, progress=progress)
     findings = {check: len(found) for check, found in view.findings.items()}
     figures = {**_run_figures(trained, splits), "findings": findings, "baselines": baselines}

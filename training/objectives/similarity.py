@@ -19,6 +19,7 @@ from training.metrics import cosines, spearman
 from training.modeling.model import Model
 from training.objectives.encoding import encode_rows
 from training.objectives.retrieval import Pairs
+from training.objectives.teacher import Teacher
 from training.recipe.losses import LossTable
 
 LOSSES = {"cosent": cosent, "angle": angle}
@@ -35,6 +36,7 @@ class Similarity:
     pad_id: int
     table: LossTable
     cuts: Sequence[int] = ()
+    teacher: Teacher | None = None
     metric: str = "spearman"
 
     @property
@@ -49,11 +51,14 @@ class Similarity:
             encode_rows(model, side, self.pad_id, cached_rows=self.table.cached_rows) for side in sides
         )
         scores_B = torch.from_numpy(scores_of([self.rows[index] for index in indices])).to(model.device)
-        loss, scale = LOSSES[self.table.name], self.table.scale
+        loss_of, scale = LOSSES[self.table.name], self.table.scale
         sizes = [*self.cuts, first_BD.shape[1]]
-        return torch.stack(
-            [loss(first_BD[:, :size], second_BD[:, :size], scores_B, scale=scale) for size in sizes]
-        ).mean()
+        parts = [loss_of(first_BD[:, :size], second_BD[:, :size], scores_B, scale=scale) for size in sizes]
+        loss = torch.stack(parts).mean()
+        if self.teacher is None:
+            return loss
+        read = [side[index] for side in (self.train.texts, self.train.positives) for index in indices]
+        return self.teacher.mixed(loss, torch.cat([first_BD, second_BD]), read, self.cuts)
 
     def score(self, model: Model) -> Mapping[str, float]:
         """Spearman's correlation on dev."""

@@ -20,6 +20,7 @@ def conflicts(recipe: "Recipe") -> Iterator[str]:
     share = recipe.loss.contrastive_share if recipe.loss else 0.0
     is_embedder, cuts = recipe.data is not None and recipe.head.task == "embed", getattr(recipe.head, "cuts", [])
     columns = getattr(recipe.data, "columns", Columns())
+    learns = recipe.teacher.learns if recipe.teacher else ""
     cached = recipe.loss.cached_rows if recipe.loss else None
     accumulates, is_frozen = budget.accumulate > 1, getattr(encoder, "freeze", None) == "all"
     found: list[tuple[bool, str, str, str]] = [
@@ -59,6 +60,18 @@ def conflicts(recipe: "Recipe") -> Iterator[str]:
             'loss.name = "angle"',
             f"head.cuts = {cuts}",
             "it halves each vector, so the sizes must be even",
+        ),
+        (
+            learns == "logits" and recipe.head.task != "classify",
+            'teacher.learns = "logits"',
+            f'head.task = "{recipe.head.task}"',
+            'it has no logits; take "vectors"',
+        ),
+        (
+            learns == "vectors" and is_frozen,
+            'teacher.learns = "vectors"',
+            'encoder.freeze = "all"',
+            "vectors that do not move learn from nobody",
         ),
         (
             (cached or 0) >= budget.batch_size,

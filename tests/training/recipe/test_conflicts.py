@@ -37,6 +37,14 @@ CONFLICTS: dict[str, tuple[dict[str, object], str]] = {
         {"data": SCORED, "loss": {"name": "angle"}, "head": {"task": "embed", "cuts": [16, 15]}},
         'loss.name = "angle" and head.cuts = [16, 15] disagree: it halves each vector, so the sizes must be even',
     ),
+    "logits of an embedder": (
+        {"task": "embed", "teacher": {"source": "x", "learns": "logits"}},
+        'teacher.learns = "logits" and head.task = "embed" disagree: it has no logits; take "vectors"',
+    ),
+    "a student that is frozen": (
+        {"encoder": {"source": "x", "freeze": "all"}, "teacher": {"source": "x"}},
+        'teacher.learns = "vectors" and encoder.freeze = "all" disagree: vectors that do not move learn from nobody',
+    ),
     "a cache of the whole batch": (
         {"task": "embed", "loss": {"name": "in_batch_negatives", "cached_rows": 8}, "budget": {"batch_size": 8}},
         "loss.cached_rows = 8 and budget.batch_size = 8 disagree: a batch would be encoded at once, as without it",
