@@ -27,7 +27,7 @@ from benchmarks.schema import Origin
 from training.data.rows import Row
 from training.evaluate import predict
 from training.evaluation.bootstrap import interval
-from training.judge import graph_outputs
+from training.export.served import graph_outputs
 from training.metrics import retrieval_ranks
 from training.modeling import Model, load_encoder
 from training.objectives.classification import targets

@@ -15,8 +15,8 @@ class Row:
     """One line of data.
 
     `where` is `file.jsonl:12`, or the template a sentence comes from. Classification has `label`; embedding has
-    `positive` and perhaps `negative`. Rows of one `group` never stand in two splits. `slices`: of a test row, its value
-    in each column of `Splits.slices`.
+    `positive` and perhaps `negative` or a `score` of how alike both are. Rows of one `group` never stand in two splits.
+    `slices`: of a test row, its value in each column of `Splits.slices`.
     """
 
     text: str
@@ -26,6 +26,7 @@ class Row:
     negative: str | None = None
     group: str | None = None
     slices: tuple[str, ...] = ()
+    score: float | None = None
 
     @property
     def texts(self) -> list[str]:

@@ -32,6 +32,8 @@ FIGURES = {
     "mrr": "Mean reciprocal rank",
     "mrr_at_10": "Mean reciprocal rank at 10",
     "ndcg_at_10": "NDCG at 10",
+    "spearman": "Spearman correlation of cosine and score",
+    "pearson": "Pearson correlation of cosine and score",
 }
 
 
