@@ -10,13 +10,15 @@ from training.recipe.table import Table
 
 class Columns(Table):
     """Which column of a row is what. Classification reads `text` and `label`; embedding reads `text`, `positive` and,
-    where it is named, `negative`. Classification reads `vector` in place of `text` where it is named.
+    where they are named, `negative` and `score`: how alike `text` and `positive` are. Classification reads `vector` in
+    place of `text` where it is named.
     """
 
     text: str = "text"
     label: str = "label"
     positive: str = "positive"
     negative: str | None = None
+    score: str | None = None
     vector: str | None = None  # numbers instead of a text: a list of them, or a list of such lists (in CSV, as JSON)
 
 
@@ -34,6 +36,7 @@ class RowsData(Table):
     apart_from: list[Literal["dev", "test"]] = Field(
         default=[]
     )  # train rows that share any single text with these are left out
+    slices: list[str] = Field(default=[])  # columns by whose values the figures of test are told apart
     one_label_only: bool = False  # rows whose label is a list of several are left out, not refused
     origin: str = ""  # who made the data and under which licence, for the model card
 
@@ -49,6 +52,7 @@ class FileData(RowsData):
 
     source: Literal["files"]
     train: str
+    corpus: str | None = None  # an embedder's: a file of texts among which, too, the positives of test shall be found
     sha256: dict[str, Sha256] = Field(default={})  # by file name: refuse other bytes
 
 
