@@ -22,6 +22,7 @@ from training.evaluation.classifier import Classifier, judge_classifier
 from training.hardware import pick_device
 from training.loop import Trained, train
 from training.modeling import ClassifierHead, LoadedEncoder, Model, load_encoder
+from training.modeling.adapters import add_adapters, merge_adapters
 from training.modeling.depth import freeze
 from training.objectives import make_objective
 from training.objectives.classification import targets
@@ -76,6 +77,7 @@ def fine_tune(
     baselines = _baselines(recipe, model, loaded, splits, progress) if recipe.baselines else {}
     prints = fingerprint(recipe, splits, loaded)
     trained = train(model, objective, recipe, folder=runs, fingerprint=prints, resume=resume, progress=progress)
+    merge_adapters(model.encoder)
     findings = {check: len(found) for check, found in view.findings.items()}
     figures = {**_run_figures(trained, splits), "findings": findings, "baselines": baselines}
     curves = curves_png(trained.history, trained.metric, trained.best_epoch)
@@ -103,11 +105,13 @@ def _check(recipe: Recipe, splits: Splits, loaded: LoadedEncoder, runs: Path, pr
 
 
 def build_model(loaded: LoadedEncoder, recipe: Recipe, labels: Sequence[str]) -> Model:
-    """The encoder, with what the recipe freezes frozen, and its head, whose fresh weights depend on the seed alone."""
+    """The encoder, frozen or with adapters as the recipe says, and its head; fresh weights depend on the seed alone."""
     seed_all(recipe.seed)
     head = recipe.head
     if isinstance(recipe.encoder, EncoderTable) and recipe.encoder.freeze is not None:
         freeze(loaded.encoder, recipe.encoder.freeze)
+    if isinstance(recipe.encoder, EncoderTable) and recipe.encoder.lora is not None:
+        add_adapters(loaded.encoder, recipe.encoder.lora)
     if head.task == "embed":
         if head.cuts and max(head.cuts) >= loaded.encoder.width:
             raise TrainingError(f"head.cuts: {max(head.cuts)} is no cut of a vector of {loaded.encoder.width} numbers")

@@ -35,6 +35,10 @@ CONFLICTS: dict[str, tuple[dict[str, object], str]] = {
         {"encoder": {"source": "x", "freeze": "all"}, "optim": {"name": "muon"}},
         'encoder.freeze = "all" and optim.name = "muon" disagree: muon moves the matrices of the encoder',
     ),
+    "adapters beside frozen layers": (
+        {"encoder": {"source": "x", "freeze": "embeddings", "lora": {}}},
+        'encoder.lora and encoder.freeze = "embeddings" disagree: with adapters all other weights of the encoder',
+    ),
     "half precision on the CPU": (
         {"hardware": {"device": "cpu", "precision": "fp16"}},
         'hardware.precision = "fp16" and hardware.device = "cpu" disagree: fp16 trains on CUDA only; take "bf16"',
