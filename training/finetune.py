@@ -5,6 +5,7 @@ Load → build → baselines → train → calibrate on dev → judge on test. T
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -27,6 +28,7 @@ from training.modeling.depth import freeze
 from training.objectives import make_objective
 from training.objectives.classification import targets
 from training.objectives.retrieval import make_pairs, retrieval_scores, scores_by_size
+from training.parallel import by_first, first_goes_on
 from training.progress import Progress
 from training.recipe import Recipe
 from training.recipe.encoder import EncoderTable
@@ -70,13 +72,14 @@ def fine_tune(
         torch.set_num_threads(recipe.threads)
     with progress.step("loading the encoder"):
         loaded = load_encoder(recipe.encoder, [text for row in splits.train for text in row.texts], seed=recipe.seed)
-    view = _check(recipe, splits, loaded, runs, progress)
+    view = by_first(partial(_check, recipe, splits, loaded, runs, progress))
     model = build_model(loaded, recipe, splits.labels).to(pick_device(recipe.hardware))
     objective = make_objective(recipe, recipe.loss, splits, loaded)
     targets(probes, splits.labels)  # a wrong label in them is found now, not after the training
-    baselines = _baselines(recipe, model, loaded, splits, progress) if recipe.baselines else {}
+    baselines = by_first(partial(_baselines, recipe, model, loaded, splits, progress)) if recipe.baselines else {}
     prints = fingerprint(recipe, splits, loaded)
     trained = train(model, objective, recipe, folder=runs, fingerprint=prints, resume=resume, progress=progress)
+    first_goes_on()
     merge_adapters(model.encoder)
     findings = {check: len(found) for check, found in view.findings.items()}
     figures = {**_run_figures(trained, splits), "findings": findings, "baselines": baselines}

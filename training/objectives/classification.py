@@ -19,6 +19,7 @@ from training.losses.classify import per_row_cross_entropy
 from training.losses.contrastive import supervised_contrastive
 from training.metrics import accuracy
 from training.modeling.model import Model
+from training.parallel import gathered
 from training.recipe.losses import LossTable
 
 
@@ -56,7 +57,8 @@ class Classification:
         ).mean()
         if not table.contrastive_share:
             return loss
-        contrastive = supervised_contrastive(outputs[EMBEDDING_OUTPUT], targets_B, temperature=table.temperature)
+        vectors_ND, targets_N = gathered(outputs[EMBEDDING_OUTPUT]), gathered(targets_B)
+        contrastive = supervised_contrastive(vectors_ND, targets_N, temperature=table.temperature)
         return (1 - table.contrastive_share) * loss + table.contrastive_share * contrastive
 
     def score(self, model: Model) -> Mapping[str, float]:

@@ -19,6 +19,7 @@ from training.losses.contrastive import in_batch_negatives, triplet
 from training.metrics import retrieval_ranks
 from training.modeling.encoder import LoadedEncoder
 from training.modeling.model import Model
+from training.parallel import everyone, gathered
 from training.recipe.losses import LossTable
 
 
@@ -58,9 +59,11 @@ class Retrieval:
         candidates = [pairs.positive_ids[index] for index in indices]
         candidates += [pairs.negative_ids[index] for index in indices if index in pairs.negative_ids]
         texts = [pairs.ids[index] for index in indices]
-        queries_BD = model.encoder(*pad(texts, self.pad_id, device=model.device))
-        candidates_KD = model.encoder(*pad(candidates, self.pad_id, device=model.device))
-        also_right_BK = torch.zeros(len(indices), len(candidates), dtype=torch.bool)
+        queries_BD = gathered(model.encoder(*pad(texts, self.pad_id, device=model.device)))
+        vectors_KD = model.encoder(*pad(candidates, self.pad_id, device=model.device))
+        candidates_KD = torch.cat([gathered(vectors_KD[: len(indices)]), gathered(vectors_KD[len(indices) :])])
+        indices = everyone(indices)
+        also_right_BK = torch.zeros(len(indices), len(candidates_KD), dtype=torch.bool)
         for row, one in enumerate(indices):
             for column, other in enumerate(indices):
                 same = pairs.texts[one] == pairs.texts[other] or pairs.positives[one] == pairs.positives[other]
