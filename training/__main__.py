@@ -4,6 +4,7 @@ python -m training train RECIPE [--set table.key=value]… [--resume]   data →
 python -m training import FOLDER|ID|package:NAME [--name N]           a pretrained encoder → bundle
 python -m training build FOLDER                                       a bundle for each recipe that has none yet
 python -m training find-lr RECIPE [--set table.key=value]…            a learning rate to begin with, and its picture
+python -m training sweep RECIPE RANGES [--set table.key=value]…       the settings that are best on dev
 python -m training export RECIPE                                      the best weights of a finished run → bundle
 python -m training evaluate RECIPE                                    the current bundle on its recipe's test rows
 python -m training compare RECIPE A B                                 is bundle B better than A on those rows?
@@ -114,6 +115,11 @@ def _run(arguments: argparse.Namespace) -> None:
             found, picture = find_lr(path, models=models, progress=progress, overrides=arguments.set)
             progress.say(f"the picture is {picture}")
             print(found)
+        case "sweep":
+            from training.sweep.study import sweep
+
+            path, models = _recipe_path(arguments.recipe), arguments.models
+            print(sweep(path, arguments.ranges, models=models, progress=progress, overrides=arguments.set))
         case "evaluate":
             from training.judge import evaluate
 
@@ -190,6 +196,8 @@ def _parser() -> argparse.ArgumentParser:
     train = commands.add_parser("train", parents=[common, changed], help="make a bundle from a recipe")
     train.add_argument("--resume", action="store_true", help="go on from the newest checkpoint")
     commands.add_parser("find-lr", parents=[common, changed], help="find a learning rate; keeps nothing but a picture")
+    sweeping = commands.add_parser("sweep", parents=[common, changed], help="try settings, each on the dev rows")
+    sweeping.add_argument("ranges", type=Path, help="a TOML file with the values to try; models/recipes/README.md")
     commands.add_parser("export", parents=[common, changed], help="make a bundle from a finished run")
     importing = commands.add_parser("import", parents=[common], help="make a bundle from a pretrained encoder as it is")
     importing.add_argument("source", help="a folder, a hub id, or package:NAME")
