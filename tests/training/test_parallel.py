@@ -31,7 +31,12 @@ ALIKE: dict[str, dict[str, object]] = {
     "a contrastive share": {"budget": FIVES, "loss": {"name": "cross_entropy", "contrastive_share": 0.5}},
     # 24 pairs, of which half have a negative: one share has more of them than the other. The last batch is one row.
     "pairs": {"task": "embed", "budget": {"epochs": 2, "batch_size": 23}},
-    "pairs with cuts": {"task": "embed", "budget": FIVES, "head": {"task": "embed", "cuts": [8]}},
+    "pairs with cuts, in parts": {
+        "task": "embed",
+        "budget": FIVES,
+        "head": {"task": "embed", "cuts": [8]},
+        "loss": {"name": "in_batch_negatives", "cached_rows": 2},
+    },
 }
 
 

@@ -19,7 +19,8 @@ from training.losses.classify import per_row_cross_entropy
 from training.losses.contrastive import supervised_contrastive
 from training.metrics import accuracy
 from training.modeling.model import Model
-from training.parallel import gathered
+from training.objectives.teacher import Teacher
+from training.parallel import everyone, gathered
 from training.recipe.losses import LossTable
 
 
@@ -37,6 +38,7 @@ class Classification:
     table: LossTable
     weights_C: torch.Tensor | None = None
     metric: str = "accuracy"
+    teacher: Teacher | None = None
 
     @property
     def lengths(self) -> Sequence[int]:
@@ -44,7 +46,7 @@ class Classification:
         return [len(row) for row in self.ids]
 
     def loss(self, model: Model, indices: Sequence[int]) -> torch.Tensor:
-        """Cross-entropy of the batch, and its share of the supervised contrastive loss."""
+        """Cross-entropy of the batch, its share of the supervised contrastive loss, and the teacher's."""
         outputs = model(*pad([self.ids[index] for index in indices], self.pad_id, device=model.device))
         targets_B = torch.tensor([self.targets[index] for index in indices], device=model.device)
         table, logits_BC = self.table, outputs[self.output]
@@ -55,11 +57,16 @@ class Classification:
             label_smoothing=table.label_smoothing,
             gamma=table.gamma if table.name == "focal" else 0.0,
         ).mean()
-        if not table.contrastive_share:
+        if table.contrastive_share:
+            vectors_ND, targets_N = gathered(outputs[EMBEDDING_OUTPUT]), gathered(targets_B)
+            contrastive = supervised_contrastive(vectors_ND, targets_N, temperature=table.temperature)
+            loss = (1 - table.contrastive_share) * loss + table.contrastive_share * contrastive
+        if self.teacher is None:
             return loss
-        vectors_ND, targets_N = gathered(outputs[EMBEDDING_OUTPUT]), gathered(targets_B)
-        contrastive = supervised_contrastive(vectors_ND, targets_N, temperature=table.temperature)
-        return (1 - table.contrastive_share) * loss + table.contrastive_share * contrastive
+        answers_BD = logits_BC if self.teacher.table.learns == "logits" else outputs[EMBEDDING_OUTPUT]
+        if answers_BD.shape[1] not in self.teacher.sizes:  # it teaches by how alike rows are
+            answers_BD, indices = gathered(answers_BD), everyone(indices)
+        return self.teacher.mixed(loss, answers_BD, [self.rows[index].text for index in indices])
 
     def score(self, model: Model) -> Mapping[str, float]:
         """Accuracy and negative log likelihood on dev."""

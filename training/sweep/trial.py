@@ -29,6 +29,7 @@ from training.progress import Progress
 from training.recipe import load_recipe
 from training.resume import fingerprint
 from training.run import load_data
+from training.teacher import make_teacher
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -62,7 +63,8 @@ def run(path: Path, folder: Path, overrides: Sequence[str]) -> None:
     splits = load_data(recipe, path.parent, progress)
     loaded = load_encoder(recipe.encoder, [text for row in splits.train for text in row.texts], seed=recipe.seed)
     model = build_model(loaded, recipe, splits.labels).to(pick_device(recipe.hardware))
-    objective = Told(make_objective(recipe, recipe.loss, splits, loaded))
+    teacher = make_teacher(recipe.teacher, splits, model.device, progress)
+    objective = Told(make_objective(recipe, recipe.loss, splits, loaded, teacher))
     prints = fingerprint(recipe, splits, loaded)
     train(model, objective, recipe, folder=folder, fingerprint=prints, resume=False, progress=progress)
 
