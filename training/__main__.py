@@ -1,7 +1,7 @@
 """The command line of training.
 
 python -m training train RECIPE [--set table.key=value]… [--resume]   data → bundle
-python -m training import FOLDER|ID|package:NAME [--name N]           a pretrained encoder → bundle
+python -m training import FOLDER|ID|package:NAME [--name N]           a trained model as it is → bundle
 python -m training build FOLDER                                       a bundle for each recipe that has none yet
 python -m training find-lr RECIPE [--set table.key=value]…            a learning rate to begin with, and its picture
 python -m training export RECIPE                                      the best weights of a finished run → bundle
@@ -168,7 +168,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--resume", action="store_true", help="go on from the newest checkpoint")
     commands.add_parser("find-lr", parents=[common, changed], help="find a learning rate; keeps nothing but a picture")
     commands.add_parser("export", parents=[common, changed], help="make a bundle from a finished run")
-    importing = commands.add_parser("import", parents=[common], help="make a bundle from a pretrained encoder as it is")
+    importing = commands.add_parser("import", parents=[common], help="make a bundle from a trained model as it is")
     importing.add_argument("source", help="a folder, a hub id, or package:NAME")
     importing.add_argument("--name", help="the bundle's name; default: the source's last part")
     building = commands.add_parser("build", parents=[common], help="make the bundles that are missing")

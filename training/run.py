@@ -21,7 +21,8 @@ from training.errors import DataError, RecipeError, TrainingError
 from training.export.describe import Finished
 from training.export.publish import publish
 from training.finetune import Tuned, fine_tune
-from training.modeling import LoadedEncoder, Model, load_encoder
+from training.importing import Imported, read_source
+from training.modeling import Model, load_encoder
 from training.progress import Progress
 from training.recipe import Recipe, load_recipe
 from training.recipe.data import Columns
@@ -39,7 +40,7 @@ def train(path: Path, *, models: Path, progress: Progress, overrides: Sequence[s
     if recipe.data is None:
         with progress.step("loading the encoder"):
             loaded = load_encoder(recipe.encoder)
-        return _publish_encoder(recipe, loaded, models, progress)
+        return _publish_imported(recipe, Imported(Model(loaded.encoder, {}), loaded), models, progress)
     splits = load_data(recipe, path.parent, progress)
     runs = models / "runs" / recipe.name
     probes = read_probes(recipe, path.parent)
@@ -65,16 +66,18 @@ def export(path: Path, *, models: Path, progress: Progress, overrides: Sequence[
 
 
 def import_encoder(source: str, *, models: Path, progress: Progress, name: str | None = None) -> Path:
-    """The bundle of a pretrained encoder as it is: a folder, a hub id or `package:NAME`."""
+    """The bundle of a model as it is, with its classifier if it has one: a folder, a hub id or `package:NAME`."""
     table = EncoderTable(source=source)
     name = name or default_name(source)
     if not NAME_PATTERN.fullmatch(name):
         raise RecipeError(f"{name!r} cannot name a bundle; use up to 64 of a-z, 0-9, . _ - and begin with a-z or 0-9")
-    with progress.step("loading the encoder"):
-        loaded = load_encoder(table)
-    head = EmbedTask(task="embed", normalize=loaded.normalize)
+    with progress.step("loading the model"):
+        found = read_source(table)
+    for line in found.notes:
+        progress.say(line)
+    head = EmbedTask(task="embed", normalize=found.loaded.normalize)
     recipe = Recipe(name=name, description=f"{source}, unchanged.", encoder=table, head=head)
-    return _publish_encoder(recipe, loaded, models, progress)
+    return _publish_imported(recipe, found, models, progress)
 
 
 def load_data(recipe: Recipe, folder: Path, progress: Progress) -> Splits:
@@ -124,9 +127,9 @@ def default_name(source: str) -> str:
     return name
 
 
-def _publish_encoder(recipe: Recipe, loaded: LoadedEncoder, models: Path, progress: Progress) -> Path:
-    imported = Finished(recipe, Model(loaded.encoder, {}).eval(), loaded, Fitted(), {}, {}, None)
-    return publish(imported, store_of(models), progress=progress)
+def _publish_imported(recipe: Recipe, found: Imported, models: Path, progress: Progress) -> Path:
+    finished = Finished(recipe, found.model.eval(), found.loaded, Fitted(), {}, {}, None, found.heads)
+    return publish(finished, store_of(models), progress=progress)
 
 
 def _check_finished(recipe: Recipe, runs: Path) -> None:

@@ -13,13 +13,15 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from training.errors import TrainingError
-from training.modeling.folder import read_folder
+from training.modeling.folder import MODULES_FILE, read_folder, read_json
 from training.recipe.encoder import EncoderTable
 
 PACKAGE = "package:"
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 WEIGHTS_INDEX = "model.safetensors.index.json"  # names the parts of weights that come in several files
+PICKLED, PICKLED_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib")
 HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
 HUB_EXTRAS = ["onnx/*", "openvino/*"]  # ready-made exports: ours is made, and gated, here
 
@@ -35,13 +37,30 @@ def find_source(table: EncoderTable) -> Path:
     if not (transformer / CONFIG).is_file():
         raise TrainingError(f"encoder.source: {transformer} has no {CONFIG}; it must hold a Hugging Face model")
     if not (transformer / WEIGHTS).is_file() and not (transformer / WEIGHTS_INDEX).is_file():
-        raise TrainingError(
-            f"encoder.source: {transformer} has no {WEIGHTS}; pickled weights are not read: "
-            "save the model once more with `model.save_pretrained(FOLDER)`"
-        )
+        raise TrainingError(f"encoder.source: {transformer} has no {WEIGHTS}; {_way_out(folder, transformer)}")
     if table.sha256 is not None:
         _check_digest(transformer / WEIGHTS, table.sha256)
     return folder
+
+
+def _way_out(folder: Path, transformer: Path) -> str:
+    """How the weights that are there become safetensors; it is done where they come from, for it unpickles them."""
+    found = sorted(path.name for path in transformer.iterdir() if path.suffix in PICKLES)
+    if PICKLED not in found and PICKLED_INDEX not in found and not (folder / MODULES_FILE).is_file():
+        there = f"{', '.join(found)} would have to be unpickled, which runs what is in it" if found else "no weights"
+        return (
+            f"pickled weights are not read ({there}): load them in the code that wrote them, and call "
+            "`model.save_pretrained(FOLDER)` of the transformers model"
+        )
+    if (folder / MODULES_FILE).is_file():
+        line = f"from sentence_transformers import SentenceTransformer as S; S({str(folder)!r}).save({str(folder)!r})"
+    else:
+        said = read_json(folder / CONFIG).get("architectures")
+        name = str(said[0]) if isinstance(said, list) and said else "AutoModel"  # AutoModel would drop a head
+        line = (
+            f"from transformers import {name} as M; M.from_pretrained({str(folder)!r}).save_pretrained({str(folder)!r})"
+        )
+    return f'pickled weights are not read: if you trust them, run `python -c "{line}"`'
 
 
 def _folder(table: EncoderTable) -> Path:
