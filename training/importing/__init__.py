@@ -7,6 +7,7 @@ code of a source is run: weights are safetensors, everything else is JSON.
 from training.importing.huggingface import is_classifier, load_classifier
 from training.importing.imported import Imported
 from training.importing.pairs import refuse_pairs
+from training.importing.setfit import is_setfit, load_setfit
 from training.modeling import Model
 from training.modeling.encoder import load_encoder
 from training.modeling.source import find_source
@@ -23,6 +24,8 @@ def read_source(table: EncoderTable) -> Imported:
     """
     folder = find_source(table)
     refuse_pairs(folder)
+    if is_setfit(folder):
+        return load_setfit(folder, table)
     if is_classifier(folder):
         return load_classifier(folder, table)
     loaded = load_encoder(table)

@@ -16,7 +16,6 @@ from tests.training.classifiers import TEXTS, ask, logits_of, save_classifier, s
 from tests.training.families import FAMILIES, plain_wordpiece
 from training.errors import TrainingError
 from training.evaluate import predict
-from training.export.onnx import torchscript
 from training.importing import Imported, read_source
 from training.progress import Progress
 from training.recipe.encoder import EncoderTable
@@ -44,13 +43,6 @@ def read(folder: Path) -> Imported:
 def outputs_of(found: Imported) -> dict[str, np.ndarray]:
     loaded = found.loaded
     return predict(found.model, loaded.tokenizer, TEXTS, max_tokens=loaded.max_tokens, pad_id=loaded.pad_id)
-
-
-@pytest.fixture
-def plain_export(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The fastest exporter, and no other precisions: what is left is what the import has made."""
-    monkeypatch.setattr("training.export.variants.MAKERS", ())
-    monkeypatch.setattr("training.export.onnx.WAYS", (torchscript,))
 
 
 def change_config(folder: Path, **changes: object) -> Path:
