@@ -14,7 +14,7 @@ from training.importing.pairs import refuse_pairs
 from training.importing.setfit import is_setfit, load_setfit
 from training.modeling import Model
 from training.modeling.encoder import load_encoder
-from training.modeling.source import find_source
+from training.modeling.source import check_folder, find_folder
 from training.recipe.encoder import EncoderTable
 
 __all__ = ["Imported", "read_source"]
@@ -34,8 +34,9 @@ def read_source(table: EncoderTable, vector: str | None = None) -> Imported:
         return load_foreign(onnx, table, vector)
     if vector is not None:
         raise TrainingError(f"--vector names an output of an ONNX file; {table.source} is not imported from one")
-    folder = find_source(table)
+    folder = find_folder(table)
     refuse_pairs(folder)
+    check_folder(folder, table)
     if is_setfit(folder):
         return load_setfit(folder, table)
     if is_classifier(folder):

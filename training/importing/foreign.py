@@ -11,18 +11,18 @@ from app.bundle.manifest import EMBEDDING_OUTPUT, ClassifyHead, Json, Pooling
 from training.errors import TrainingError
 from training.importing.huggingface import FAMILIES
 from training.importing.huggingface import SUFFIX as CLASSIFIER
-from training.importing.imported import Imported
+from training.importing.imported import HEAD, Imported
 from training.importing.labels import read_meaning
-from training.importing.onnx_file import POOLER, OnnxFile, read_onnx
+from training.importing.onnx_file import POOLER, OnnxFile, read_onnx, root_of
 from training.importing.onnx_graph import adapt, ways
 from training.importing.onnx_model import OnnxEncoder, OnnxModel
+from training.importing.pairs import refuse_pairs
 from training.modeling import LoadedEncoder, logits_name
 from training.modeling.encoder import TOKENIZER, load_tokenizer
 from training.modeling.folder import read_json
 from training.modeling.settings import SourceSettings, read_settings
 from training.recipe.encoder import EncoderTable
 
-HEAD = "label"
 AFTER_PAD = ("roberta", "xlm-roberta", "camembert", "mpnet")  # their positions begin behind that of the padding
 
 
@@ -32,6 +32,7 @@ def load_foreign(path: Path, table: EncoderTable, vector: str | None) -> Importe
     Raises:
         TrainingError: it cannot be brought in, or what lies beside it does not say enough. BundleError: B06.
     """
+    refuse_pairs(root_of(path))
     file = read_onnx(path, vector)
     if not (file.root / TOKENIZER).is_file():
         raise TrainingError(f"{file.root} has no {TOKENIZER}, without which {path.name} cannot read a text")

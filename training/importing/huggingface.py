@@ -15,7 +15,7 @@ from transformers.activations import ACT2FN
 
 from app.bundle.manifest import ClassifyHead, PoolingMode
 from training.errors import TrainingError
-from training.importing.imported import Imported
+from training.importing.imported import HEAD, Imported
 from training.importing.labels import read_meaning
 from training.modeling.encoder import encoder_of, load_weights
 from training.modeling.folder import MODULES_FILE, read_json
@@ -24,7 +24,6 @@ from training.modeling.settings import read_settings
 from training.modeling.source import CONFIG
 from training.recipe.encoder import EncoderTable
 
-HEAD = "label"  # its name, as a recipe's without one
 SUFFIX = "ForSequenceClassification"
 
 Layers = Callable[[Any], list[nn.Module]]  # of transformers' model, which is not typed
@@ -80,7 +79,7 @@ def load_classifier(folder: Path, table: EncoderTable) -> Imported:
             "its encoder alone"
         )
     if table.pooling is not None:
-        raise TrainingError(f"{folder} is a classifier, whose head says what it pools; leave the pooling out")
+        raise TrainingError(f"{folder} is a classifier, whose head says what it pools; leave --pooling out")
     path = folder / CONFIG
     meaning = read_meaning(read_json(path), path)
     model: Any = load_weights(folder, AutoModelForSequenceClassification)

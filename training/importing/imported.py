@@ -7,6 +7,8 @@ from app.bundle.manifest import ClassifyHead
 from training.export.onnx import ExportedGraph
 from training.modeling import LoadedEncoder, Model
 
+HEAD = "label"  # the name of a source's classifier, as of a recipe's that gives none
+
 
 @dataclass(frozen=True, slots=True)
 class Imported:

@@ -13,7 +13,6 @@ from onnx import ModelProto, TensorProto, ValueInfoProto
 
 from app.bundle.graph import parse_graph
 from training.errors import TrainingError
-from training.modeling.folder import read_folder
 from training.modeling.source import WEIGHTS, WEIGHTS_INDEX
 
 SUFFIX = ".onnx"
@@ -51,9 +50,8 @@ def find_onnx(source: str) -> Path | None:
         return path
     if not path.is_dir():
         return None
-    transformer = read_folder(path).transformer
-    if any((folder / name).is_file() for folder in (path, transformer) for name in (WEIGHTS, WEIGHTS_INDEX)):
-        return None
+    if any(next(path.glob(f"{place}{name}"), None) for place in ("", "0_*/") for name in (WEIGHTS, WEIGHTS_INDEX)):
+        return None  # in a folder of sentence-transformers they may lie in that of its first module
     return next((path / place for place in PLACES if (path / place).is_file()), None)
 
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from app.bundle.manifest import ClassifyHead, Json
 from training.errors import TrainingError
-from training.importing.imported import Imported
+from training.importing.imported import HEAD, Imported
 from training.importing.setfit_head import PICKLED, SNIPPET, WEIGHTS, LinearHead, read_head
 from training.modeling import ClassifierHead, Model, load_encoder, logits_name
 from training.modeling.after_pooling import Normalize
@@ -20,7 +20,6 @@ from training.modeling.folder import read_json
 from training.recipe.encoder import EncoderTable
 
 CONFIG = "config_setfit.json"
-HEAD = "label"
 
 
 def is_setfit(folder: Path) -> bool:
@@ -34,6 +33,8 @@ def load_setfit(folder: Path, table: EncoderTable) -> Imported:
     Raises:
         TrainingError: the head is pickled still, is not known, or does not belong to the body.
     """
+    if table.pooling is not None:
+        raise TrainingError(f"{folder} is a SetFit model, whose head reads its body's own pooling; leave --pooling out")
     if not (folder / WEIGHTS).is_file():
         raise TrainingError(_how_to_convert(folder, table.source))
     head, config = read_head(folder), read_json(folder / CONFIG)

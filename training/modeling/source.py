@@ -32,7 +32,17 @@ def find_source(table: EncoderTable) -> Path:
     Raises:
         TrainingError: nothing there, a module that is not supported, no safetensors, or not the weights of `sha256`.
     """
-    folder = _folder(table)
+    folder = find_folder(table)
+    check_folder(folder, table)
+    return folder
+
+
+def check_folder(folder: Path, table: EncoderTable) -> None:
+    """Return if `folder` has a model with the weights that the recipe names.
+
+    Raises:
+        TrainingError: a module that is not supported, no safetensors, or not the weights of `sha256`.
+    """
     transformer = read_folder(folder).transformer
     if not (transformer / CONFIG).is_file():
         raise TrainingError(f"encoder.source: {transformer} has no {CONFIG}; it must hold a Hugging Face model")
@@ -40,7 +50,6 @@ def find_source(table: EncoderTable) -> Path:
         raise TrainingError(f"encoder.source: {transformer} has no {WEIGHTS}; {_way_out(folder, transformer)}")
     if table.sha256 is not None:
         _check_digest(transformer / WEIGHTS, table.sha256)
-    return folder
 
 
 def _way_out(folder: Path, transformer: Path) -> str:
@@ -63,7 +72,12 @@ def _way_out(folder: Path, transformer: Path) -> str:
     return f'pickled weights are not read: if you trust them, run `python -c "{line}"`'
 
 
-def _folder(table: EncoderTable) -> Path:
+def find_folder(table: EncoderTable) -> Path:
+    """The folder of `table.source`, whatever is in it.
+
+    Raises:
+        TrainingError: there is none.
+    """
     if table.source.startswith(PACKAGE):
         return _package_folder(table.source.removeprefix(PACKAGE))
     folder = Path(table.source).expanduser()

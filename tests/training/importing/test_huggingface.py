@@ -115,6 +115,11 @@ def test_problem_type_is_the_config_s(labels: dict[int, str], said: str | None, 
     )
 
 
+def test_another_pooling_than_the_head_s_is_refused(bert: Path) -> None:
+    with pytest.raises(TrainingError, match="whose head says what it pools; leave --pooling out"):
+        read_source(EncoderTable(source=str(bert), pooling="mean"))
+
+
 def test_labels_are_in_the_order_of_their_numbers(bert: Path) -> None:
     many = {n: f"label {n}" for n in range(10)} | {10: "k"}
     folder = save_classifier("bert", bert.parent / "many", many)
@@ -160,6 +165,17 @@ def test_what_cannot_be_kept_is_refused_by_name(case: str, bert: Path) -> None:
 
     with pytest.raises(TrainingError, match=message):
         read(change_config(bert, **cast("dict[str, object]", changes)))
+
+
+def test_folder_of_a_cross_encoder_is_refused_by_name(tmp_path: Path) -> None:
+    """As sentence-transformers itself saves it, with modules that are no encoder's."""
+    from sentence_transformers import CrossEncoder
+
+    scores = save_classifier("bert", tmp_path / "bert", {0: "score"})
+    CrossEncoder(str(scores), device="cpu").save_pretrained(str(tmp_path / "pairs"))
+
+    with pytest.raises(TrainingError, match="is a CrossEncoder of sentence-transformers, which reads pairs"):
+        read(tmp_path / "pairs")
 
 
 def test_two_labels_that_transformers_did_not_write_down_are_two(tmp_path: Path) -> None:

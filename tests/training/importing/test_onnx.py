@@ -1,6 +1,8 @@
 """ONNX files of others come in with their tokenizer, and give what their own file gives."""
 
 import json
+import shutil
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -91,15 +93,20 @@ def source(folder: Path, *, settings: Mapping[str, object] | None = None) -> Pat
 
 @pytest.fixture(autouse=True)
 def _exporter_warns(recwarn: pytest.WarningsRecorder) -> None:
-    import warnings
-
     warnings.simplefilter("ignore")
 
 
 @pytest.fixture
-def encoder(tmp_path: Path) -> Path:
+def encoder(exported: Path, tmp_path: Path) -> Path:
+    """One of its own for a test that changes it."""
+    return Path(shutil.copytree(exported, tmp_path / "encoder"))
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A BERT whose states are exported, with the pooling that sentence-transformers has written down."""
-    folder = save_family("bert", tmp_path / "bert")
+    warnings.simplefilter("ignore")  # the older exporter's; fixtures of a module come before those of a test
+    folder = save_family("bert", tmp_path_factory.mktemp("bert"))
     export(AutoModel.from_pretrained(folder, attn_implementation="eager"), folder / "model.onnx", ["last_hidden_state"])
     return source(
         folder, settings={"modules.json": module_list("Transformer", "Pooling"), "1_Pooling/config.json": MEAN}
@@ -440,6 +447,14 @@ def test_labels_that_are_not_the_logits_are_refused(tmp_path: Path) -> None:
 
     with pytest.raises(TrainingError, match=r"config\.json names 2 labels; .*model\.onnx gives 3"):
         read(folder)
+
+
+def test_file_that_reads_pairs_is_refused(encoder: Path) -> None:
+    config = json.loads((encoder / "config.json").read_text())
+    (encoder / "config.json").write_text(json.dumps({**config, "sbert_ce_default_activation_function": "x"}))
+
+    with pytest.raises(TrainingError, match="is a CrossEncoder of sentence-transformers"):
+        read(encoder / "model.onnx")
 
 
 def test_vector_of_a_source_with_weights_is_refused(tmp_path: Path) -> None:

@@ -241,6 +241,13 @@ def test_head_of_another_body_is_refused(body: Path, tmp_path: Path) -> None:
         read(folder)
 
 
+def test_another_pooling_than_the_body_s_is_refused(body: Path, tmp_path: Path) -> None:
+    folder = save_setfit(body, tmp_path / "setfit", SetFitHead(2, multitarget=False))
+
+    with pytest.raises(TrainingError, match="whose head reads its body's own pooling; leave --pooling out"):
+        read_source(EncoderTable(source=str(folder), pooling="max"))
+
+
 def test_head_of_a_hub_id_is_fetched_by_hand(body: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = with_files(body, tmp_path / "snapshot", {"config_setfit.json": {}})
     monkeypatch.setattr("training.modeling.source.snapshot_download", lambda name, **_: str(folder))
