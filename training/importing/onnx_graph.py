@@ -42,6 +42,8 @@ def adapt(file: OnnxFile, widths: Mapping[str, int], names: Mapping[str, str], p
     graph = model.graph
     _take_bundle_inputs(graph)
     for output, name in names.items():
+        if output != name:
+            _rename(graph, output, f"{output}/source")  # another value of the source's may have that name
         if output == EMBEDDING_OUTPUT and not file.is_pooled:
             _append_pooling(model, name, pooling)
         elif output != name:
@@ -92,8 +94,9 @@ def _take_bundle_inputs(graph: GraphProto) -> None:
 
 
 def _rename(graph: GraphProto, old: str, new: str) -> None:
-    """Whoever reads `old`, in nested graphs too, reads `new`."""
+    """The value `old` is called `new` by all who make or read it, in nested graphs too."""
     for node in graph.node:
+        node.output[:] = [new if name == old else name for name in node.output]
         node.input[:] = [new if name == old else name for name in node.input]
         for attribute in node.attribute:
             for inner in (attribute.g, *attribute.graphs):

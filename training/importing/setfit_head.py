@@ -35,7 +35,7 @@ head = joblib.load(folder / "model_head.pkl")
 if hasattr(head, "linear"):  # SetFit's differentiable head
     weight = head.linear.weight.detach().cpu().double().numpy()
     bias = np.zeros(len(weight)) if head.linear.bias is None else head.linear.bias.detach().cpu().double().numpy()
-    facts = {{"temperature": head.temperature + head.eps, "multi_label": head.multitarget}}
+    facts = {{"temperature": head.temperature + head.eps, "multi_label": getattr(head, "multitarget", False)}}
 else:  # scikit-learn's LogisticRegression, or several of them
     parts = getattr(head, "estimators_", [head])
     if not all(hasattr(part, "coef_") for part in parts) or len({{part.coef_.shape[1] for part in parts}}) > 1:

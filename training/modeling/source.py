@@ -54,12 +54,16 @@ def check_folder(folder: Path, table: EncoderTable) -> None:
 
 def _way_out(folder: Path, transformer: Path) -> str:
     """How the weights that are there become safetensors; it is done where they come from, for it unpickles them."""
-    found = sorted(path.name for path in transformer.iterdir() if path.suffix in PICKLES)
-    if PICKLED not in found and PICKLED_INDEX not in found and not (folder / MODULES_FILE).is_file():
-        there = f"{', '.join(found)} would have to be unpickled, which runs what is in it" if found else "no weights"
+    pickles = sorted(path.name for path in transformer.iterdir() if path.suffix in PICKLES)
+    ready = sorted(path.name for path in folder.rglob("*.onnx"))
+    if not pickles:
+        return f"of its ONNX files ({', '.join(ready)}), name the one to import" if ready else "it holds no weights"
+    is_known = any((transformer / name).is_file() for name in (PICKLED, PICKLED_INDEX))
+    if not is_known and not (folder / MODULES_FILE).is_file():
         return (
-            f"pickled weights are not read ({there}): load them in the code that wrote them, and call "
-            "`model.save_pretrained(FOLDER)` of the transformers model"
+            f"pickled weights are not read ({', '.join(pickles)} would have to be unpickled, which runs what is in "
+            "it): load them in the code that wrote them, and call `model.save_pretrained(FOLDER)` of the transformers "
+            "model"
         )
     if (folder / MODULES_FILE).is_file():
         line = f"from sentence_transformers import SentenceTransformer as S; S({str(folder)!r}).save({str(folder)!r})"

@@ -67,7 +67,7 @@ def export(
         name: {0: "batch_size"} for name in names
     }
     for name in names:
-        if "state" in name:
+        if "state" in name or "token" in name:
             axes[name] = {0: "batch_size", 1: "sequence_length"}
     torch.onnx.export(
         Outputs(model.eval(), outputs, inputs),
@@ -124,10 +124,19 @@ def rows_of(found: Imported) -> list[list[int]]:
     ]
 
 
-def graphs_give(found: Imported) -> list[dict[str, Floats]]:
-    """What each way to the bundle's graph gives to `TEXTS`."""
+def graphs_give(found: Imported, *, fused: bool = False) -> list[dict[str, Floats]]:
+    """What the bundle's graph gives to `TEXTS`; `fused`: with onnxscript's fusions, and without them."""
     assert found.graphs is not None
-    return [GraphRunner(graph.data, 0).run(rows_of(found), "texts") for graph in found.graphs()]
+    with pytest.MonkeyPatch.context() as patch:
+        if not fused:  # they take a second
+            patch.setattr("training.importing.onnx_graph.optimize_for_ort", _takes_nothing)
+        graphs = list(found.graphs())
+    assert len(graphs) == 1 + fused
+    return [GraphRunner(graph.data, 0).run(rows_of(found), "texts") for graph in graphs]
+
+
+def _takes_nothing(model: object) -> None:
+    raise ValueError("no graph is good enough")
 
 
 def original_gives(path: Path, output: str) -> list[Floats]:
@@ -162,9 +171,7 @@ def test_states_are_pooled_as_the_folder_says(place: str, by_name: bool, encoder
     found = read(path if by_name else encoder)
 
     want_BD = np.stack([states_TD.mean(axis=0) for states_TD in original_gives(path, "last_hidden_state")])
-    given = graphs_give(found)
-    assert len(given) == 2
-    for outputs in given:
+    for outputs in graphs_give(found, fused=True):
         assert list(outputs) == ["sentence_embedding"]
         assert np.abs(outputs["sentence_embedding"] - want_BD).max() < CLOSE
     assert (found.loaded.pooling, found.loaded.max_tokens, found.loaded.encoder.hidden) == ("mean", MAX_TOKENS, HIDDEN)
@@ -259,6 +266,23 @@ def test_vector_beside_logits_is_kept(tmp_path: Path) -> None:
         assert list(outputs) == ["sentence_embedding", "logits_label"]
         first_BD = np.stack([one[0] for one in original_gives(folder / "model.onnx", "last_hidden_state")])
         assert np.abs(outputs["sentence_embedding"] - first_BD).max() < CLOSE
+
+
+def test_states_are_pooled_beside_a_vector_of_the_file_s_own(tmp_path: Path) -> None:
+    """Files of sentence-transformers give both, and the bundle's name for its vector is taken inside."""
+    folder = save_family("bert", tmp_path / "bert")
+    model = AutoModel.from_pretrained(folder, attn_implementation="eager")
+    called = {"last_hidden_state": "token_embeddings", "pooler_output": "sentence_embedding"}
+    export(model, folder / "model.onnx", list(called), called=called)
+    source(folder)
+
+    own, pooled = read(folder, pooling="cls"), read(folder, pooling="mean", vector="token_embeddings")
+
+    assert own.loaded.architecture == "ONNX file, sentence_embedding"
+    vectors_BD = np.stack(original_gives(folder / "model.onnx", "sentence_embedding"))
+    means_BD = np.stack([one.mean(axis=0) for one in original_gives(folder / "model.onnx", "token_embeddings")])
+    for found, want_BD in ((own, vectors_BD), (pooled, means_BD)):
+        assert all(np.abs(outputs["sentence_embedding"] - want_BD).max() < CLOSE for outputs in graphs_give(found))
 
 
 def test_pooler_output_is_taken_on_request_only(tmp_path: Path) -> None:
@@ -400,6 +424,14 @@ def test_two_outputs_of_a_file_are_two_spaces(tmp_path: Path) -> None:
     assert states.loaded.architecture == "ONNX file, last_hidden_state"
     assert pooler.loaded.architecture == "ONNX file, pooler_output"
     assert torch.equal(states.loaded.encoder.weights()["file"], pooler.loaded.encoder.weights()["file"])
+
+
+def test_folder_of_other_onnx_files_names_them(encoder: Path) -> None:
+    (encoder / "model.onnx").rename(encoder / "model_optimized.onnx")
+
+    with pytest.raises(TrainingError, match=r"of its ONNX files \(model_optimized\.onnx\), name the one to import"):
+        read(encoder)
+    assert read(encoder / "model_optimized.onnx").loaded.pooling == "mean"
 
 
 def test_fixed_axes_are_refused(encoder: Path, tmp_path: Path) -> None:

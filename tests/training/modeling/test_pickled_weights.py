@@ -71,4 +71,5 @@ def test_folder_without_weights_says_so(tmp_path: Path) -> None:
     folder = save_family("bert", tmp_path / "bert")
     (folder / "model.safetensors").unlink()
 
-    assert "(no weights)" in refusal(folder)
+    with pytest.raises(TrainingError, match=r"has no model\.safetensors; it holds no weights"):
+        find_source(EncoderTable(source=str(folder)))
