@@ -35,15 +35,9 @@ ENVIRONMENT = {
     "TRANSFORMERS_VERBOSITY": "error",
 }
 RECIPES = Path("models/recipes")
-ROLES = ("text", "label", "positive", "negative")  # as in a recipe's data.columns
-POOLINGS = (
-    "mean",
-    "cls",
-    "max",
-    "lasttoken",
-    "mean_sqrt_len_tokens",
-    "weightedmean",
-)  # app.bundle.manifest.PoolingMode
+ROLES = ("text", "label", "positive", "negative", "score")  # as in a recipe's data.columns
+# Those of app.bundle.manifest.PoolingMode, which is not loaded for --help.
+POOLINGS = ("mean", "cls", "max", "lasttoken", "mean_sqrt_len_tokens", "weightedmean")
 INTERRUPTED, TERMINATED = 130, 143  # 128 + the signal, as shells count
 
 
