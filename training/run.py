@@ -29,6 +29,7 @@ from training.recipe import Recipe, load_recipe
 from training.recipe.data import Columns
 from training.recipe.encoder import EncoderTable
 from training.recipe.heads import EmbedTask
+from training.track import check_installed, tracking
 
 
 def train(path: Path, *, models: Path, progress: Progress, overrides: Sequence[str] = (), resume: bool = False) -> Path:
@@ -42,11 +43,14 @@ def train(path: Path, *, models: Path, progress: Progress, overrides: Sequence[s
         with progress.step("loading the encoder"):
             loaded = load_encoder(recipe.encoder)
         return _publish_imported(recipe, Imported(Model(loaded.encoder, {}), loaded), models, progress)
+    check_installed(recipe)
     splits = load_data(recipe, path.parent, progress)
     runs = models / "runs" / recipe.name
     probes = read_probes(recipe, path.parent)
-    tuned = fine_tune(recipe, splits, runs=runs, resume=resume, progress=progress, probes=probes)
-    return publish(finished(recipe, tuned, splits), store_of(models), progress=progress)
+    with tracking(recipe, runs, progress.say) as told:
+        tuned = fine_tune(recipe, splits, runs=runs, resume=resume, progress=progress, probes=probes, log=told.log)
+        told.judged(tuned.metrics, tuned.report)
+        return publish(finished(recipe, tuned, splits), store_of(models), progress=progress)
 
 
 def finished(recipe: Recipe, tuned: Tuned, splits: Splits) -> Finished:

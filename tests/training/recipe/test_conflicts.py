@@ -73,6 +73,10 @@ CONFLICTS: dict[str, tuple[dict[str, object], str]] = {
         {"encoder": {"source": "x", "freeze": "all"}, "optim": {"name": "muon"}},
         'encoder.freeze = "all" and optim.name = "muon" disagree: muon moves the matrices of the encoder',
     ),
+    "a corpus for labels": (
+        {"data": {"source": "files", "train": "t.jsonl", "corpus": "c.jsonl"}},
+        'data.corpus = "c.jsonl" and head.task = "classify" disagree: a corpus is where an embedder looks for texts',
+    ),
     "half precision on the CPU": (
         {"hardware": {"device": "cpu", "precision": "fp16"}},
         'hardware.precision = "fp16" and hardware.device = "cpu" disagree: fp16 trains on CUDA only; take "bf16"',
