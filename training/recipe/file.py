@@ -20,7 +20,7 @@ from training.recipe.keys import UNIONS, unknown_keys
 from training.recipe.run import Recipe
 from training.recipe.sweep import Span, SweepTable, setting
 
-PATHS = ("data.train", "data.dev", "data.test", "encoder.source", "teacher.source", "probes")
+PATHS = ("data.train", "data.dev", "data.test", "data.corpus", "encoder.source", "teacher.source", "probes")
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 
 

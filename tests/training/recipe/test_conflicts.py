@@ -77,6 +77,10 @@ CONFLICTS: dict[str, tuple[dict[str, object], str]] = {
         {"encoder": {"source": "x", "freeze": "embeddings", "lora": {}}},
         'encoder.lora and encoder.freeze = "embeddings" disagree: with adapters all other weights of the encoder',
     ),
+    "a corpus for labels": (
+        {"data": {"source": "files", "train": "t.jsonl", "corpus": "c.jsonl"}},
+        'data.corpus = "c.jsonl" and head.task = "classify" disagree: a corpus is where an embedder looks for texts',
+    ),
     "half precision on the CPU": (
         {"hardware": {"device": "cpu", "precision": "fp16"}},
         'hardware.precision = "fp16" and hardware.device = "cpu" disagree: fp16 trains on CUDA only; take "bf16"',
