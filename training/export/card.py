@@ -171,8 +171,12 @@ def _origin(manifest: Manifest) -> Iterator[str]:
     yield f"- Encoder: {trunk.architecture} from `{trunk.source}`; sha256 of the weights `{trunk.sha256}`"
     yield f"- Exported by {manifest.training['exporter']}; made {manifest.created}"
     yield (
-        f"- Against the torch model over {parity.rows} rows: vectors within {parity.vector_max_abs_diff:.1e}"
-        + (f", logits within {parity.logits_max_abs_diff:.1e}" if parity.logits_max_abs_diff is not None else "")
+        f"- Against {manifest.training.get('reference') or 'the torch model'} over {parity.rows} rows: "
+        + ", ".join(
+            f"{what} within {value:.1e}"
+            for what, value in (("vectors", parity.vector_max_abs_diff), ("logits", parity.logits_max_abs_diff))
+            if value is not None
+        )
     )
     for path, figures in manifest.parity.items():
         if isinstance(figures, Agreement):

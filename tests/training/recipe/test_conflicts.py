@@ -106,6 +106,10 @@ CONFLICTS: dict[str, tuple[dict[str, object], str]] = {
         {"encoder": {"kind": "mlp"}, "data": {"source": "digits", "rows": "sequences"}},
         'encoder.kind = "mlp" and data.rows = "sequences" disagree: an mlp reads one vector a row, the others',
     ),
+    "adapters beside frozen layers": (
+        {"encoder": {"source": "x", "freeze": "embeddings", "lora": {}}},
+        'encoder.lora and encoder.freeze = "embeddings" disagree: with adapters all other weights of the encoder',
+    ),
     "a corpus for labels": (
         {"data": {"source": "files", "train": "t.jsonl", "corpus": "c.jsonl"}},
         'data.corpus = "c.jsonl" and head.task = "classify" disagree: a corpus is where an embedder looks for texts',

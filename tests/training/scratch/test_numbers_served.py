@@ -144,6 +144,7 @@ def test_every_kind_passes_the_gate(raw: Mapping[str, Any]) -> None:
 
     parity = check_parity(reference, shipped)
 
+    assert parity.vector_max_abs_diff is not None
     assert parity.vector_max_abs_diff < CLOSE
     assert parity.rows > 60
 
