@@ -77,7 +77,7 @@ def fine_tune(
     prints = fingerprint(recipe, splits, loaded)
     trained = train(model, objective, recipe, folder=runs, fingerprint=prints, resume=resume, progress=progress)
     findings = {check: len(found) for check, found in view.findings.items()}
-    figures = {**_run_figures(trained, splits), "findings": findings, "baselines": baselines}
+    figures = {**_run_figures(trained, splits, recipe.budget.choose), "findings": findings, "baselines": baselines}
     curves = curves_png(trained.history, trained.metric, trained.best_epoch)
     with progress.step("judging on test rows"):
         if isinstance(recipe.head, ClassifyTask):
@@ -155,11 +155,15 @@ def _write(folder: Path, files: Mapping[str, bytes]) -> None:
         (folder / path).write_bytes(data)
 
 
-def _run_figures(trained: Trained, splits: Splits) -> dict[str, object]:
+def _chosen_by(trained: Trained, choose: str) -> str:
+    return "being the last" if choose == "last" else f"dev {trained.metric}"
+
+
+def _run_figures(trained: Trained, splits: Splits, choose: str) -> dict[str, object]:
     return {
         "best_epoch": trained.best_epoch,
-        "chosen_by": f"dev {trained.metric}",
-        "dev": {trained.metric: trained.best_metric},
+        "chosen_by": _chosen_by(trained, choose),
+        "dev": {} if trained.metric is None else {trained.metric: trained.best_metric},
         "epochs": trained.history,
         "steps": trained.steps,
         "rows": {"train": len(splits.train), "dev": len(splits.dev), "test": len(splits.test)},

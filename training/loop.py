@@ -3,7 +3,7 @@
 One function, read from top to bottom. Its promises: the same seed gives the same weights (CPU, same versions and
 threads); a run that was killed and resumed ends in the same bits as one that was not; a loss or gradient that is not
 finite stops it in the same step and names the rows, a loss that diverges does so after 20 steps; a signal to end waits
-for the step and leaves a checkpoint; the weights it leaves are those of the best epoch on dev.
+for the step and leaves a checkpoint; the weights it leaves are those of the best epoch on dev, or of the last one.
 
 All state is in the checkpoint: the rows of a step are a pure function of (seed, epoch, step), the rate one of the step.
 """
@@ -36,11 +36,14 @@ from training.step import move_once
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """What a run came to; the model holds the best epoch's weights. Epochs are counted from 1."""
+    """What a run came to; the model holds the weights of `best_epoch`, from 1: the best on dev, or the last.
+
+    `metric` and what it came to are None where there are no dev rows.
+    """
 
     best_epoch: int
-    metric: str
-    best_metric: float
+    metric: str | None
+    best_metric: float | None
     history: list[dict[str, float]]  # by epoch: "epoch", "train_loss", and the dev metrics
     steps: int
 
@@ -113,22 +116,24 @@ def train(
                     rate = rows_done / max(clock() - start_s, 1e-9)
                     mean_loss = place.epoch_loss / place.epoch_rows
                     bar.advance(note=f"loss {mean_loss:.4f}  lr {optim.lr * factor:.2e}  {rate:.0f} rows/s")
-            with progress.step(f"{title}, dev rows"), average.in_place() if average else nullcontext():
-                scores = stop.unless_stopped(partial(objective.score, model))
+            scores: Mapping[str, float] | None = {}
+            if objective.metric is not None:
+                with progress.step(f"{title}, dev rows"), average.in_place() if average else nullcontext():
+                    scores = stop.unless_stopped(partial(objective.score, model))
             if stop.came() or scores is None:
                 raise _stopped(stop, keep())
-            place, is_best = _end_epoch(place, scores, objective.metric)
+            place, is_best = _end_epoch(place, scores, objective.metric, recipe)
             if is_best:
                 weights = average.tensors if average else model.state_dict()
                 best = {name: tensor.detach().clone() for name, tensor in weights.items()}
             if not place.trend.high or stop.came() or _is_over(place, recipe):
                 keep()
-            progress.say(_epoch_line(title, place, is_best))
+            progress.say(_epoch_line(title, place, is_best, recipe))
             if stop.came():
                 break
         if stop.came():
             raise _stopped(stop, list_checkpoints(folder)[0])
-    if place.best_epoch is None or place.best_metric is None:
+    if place.best_epoch is None:
         raise TrainingError("no epoch ended, so there are no weights to keep")
     model.load_state_dict(best)
     model.eval()
@@ -153,17 +158,19 @@ def _stopped(stop: Stop, path: Path) -> StoppedError:
     return StoppedError(f"stopped by {number.name}; the checkpoint is {path}: {way_on}", SHELL_BASE + number)
 
 
-def _end_epoch(place: Place, scores: Mapping[str, float], metric: str) -> tuple[Place, bool]:
-    """The place at the start of the next epoch, and whether the epoch that ended is the best so far."""
+def _end_epoch(place: Place, scores: Mapping[str, float], metric: str | None, recipe: Recipe) -> tuple[Place, bool]:
+    """The place at the start of the next epoch, and whether the weights of the epoch that ended are to be kept."""
     epoch = place.epoch + 1
     entry = {"epoch": epoch, "train_loss": place.epoch_loss / place.epoch_rows, **scores}
     best = place.history[place.best_epoch - 1] if place.best_epoch is not None else None
-    is_best = best is None or _merit(entry, metric) > _merit(best, metric)
+    is_best = (
+        metric is None or recipe.budget.choose == "last" or best is None or _merit(entry, metric) > _merit(best, metric)
+    )
     ended = Place(
         step=place.step,
         epoch=epoch,
         best_epoch=epoch if is_best else place.best_epoch,
-        best_metric=scores[metric] if is_best else place.best_metric,
+        best_metric=scores.get(metric or "") if is_best else place.best_metric,
         history=[*place.history, entry],
         trend=place.trend,
     )
@@ -175,8 +182,10 @@ def _merit(entry: Mapping[str, float], metric: str) -> tuple[float, float]:
     return entry[metric], -entry.get("dev_loss", 0.0)
 
 
-def _epoch_line(title: str, place: Place, is_best: bool) -> str:
+def _epoch_line(title: str, place: Place, is_best: bool, recipe: Recipe) -> str:
     figures = "  ".join(f"{key} {value:.4f}" for key, value in place.history[-1].items() if key != "epoch")
+    if recipe.budget.choose == "last":
+        return f"{title}: {figures}"
     return f"{title}: {figures}{'  (best so far)' if is_best else f'  (best: epoch {place.best_epoch})'}"
 
 

@@ -35,7 +35,7 @@ class Classification:
     pad_id: int
     table: LossTable
     weights_C: torch.Tensor | None = None
-    metric: str = "accuracy"
+    metric: str | None = "accuracy"
 
     @property
     def lengths(self) -> Sequence[int]:

@@ -19,15 +19,17 @@ def make_objective(recipe: Recipe, loss: LossTable, splits: Splits, loaded: Load
     Raises:
         TrainingError: a split is empty, so nothing can be learned, chosen or judged.
     """
-    for name, rows in (("train", splits.train), ("dev", splits.dev), ("test", splits.test)):
-        if not rows:
+    parts = {"train": splits.train, "dev": splits.dev, "test": splits.test}
+    for name, rows in parts.items():
+        if not rows and (name != "dev" or recipe.budget.choose == "best"):
             raise TrainingError(f"the {name} split has no rows; all of train, dev (to choose by) and test need some")
     if recipe.head.task == "embed":
         train, dev = make_pairs(splits.train, loaded), make_pairs(splits.dev, loaded)
         if loss.name == "triplet" and len(train.negative_ids) < len(train.ids):
             row = next(row for row in splits.train if row.negative is None)
             raise TrainingError(f"{row.where}: no negative; the triplet loss needs one in every row")
-        return Retrieval(splits.train, train, dev, loaded.pad_id, loss, recipe.head.cuts)
+        metric = "mrr" if splits.dev else None
+        return Retrieval(splits.train, train, dev, loaded.pad_id, loss, recipe.head.cuts, metric)
     right = targets(splits.train, splits.labels)
     return Classification(
         rows=splits.train,
@@ -39,4 +41,5 @@ def make_objective(recipe: Recipe, loss: LossTable, splits: Splits, loaded: Load
         pad_id=loaded.pad_id,
         table=loss,
         weights_C=balanced_weights(right, len(splits.labels)) if loss.class_weights == "balanced" else None,
+        metric="accuracy" if splits.dev else None,
     )

@@ -43,7 +43,7 @@ class Retrieval:
     pad_id: int
     table: LossTable
     cuts: Sequence[int] = ()
-    metric: str = "mrr"
+    metric: str | None = "mrr"
 
     @property
     def lengths(self) -> Sequence[int]:

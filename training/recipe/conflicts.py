@@ -6,6 +6,8 @@ Each is fine alone; together one of them would do nothing, or do what nobody mea
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from training.recipe.few_shot import few_shot_conflicts
+
 if TYPE_CHECKING:
     from training.recipe.run import Recipe
 
@@ -66,6 +68,6 @@ def conflicts(recipe: "Recipe") -> Iterator[str]:
             'fp16 trains on CUDA only; take "bf16"',
         ),
     ]
-    for is_there, one, other, why in found:
+    for is_there, one, other, why in [*found, *few_shot_conflicts(recipe)]:
         if is_there:
             yield f"{one} and {other} disagree: {why}"

@@ -35,6 +35,26 @@ CONFLICTS: dict[str, tuple[dict[str, object], str]] = {
         {"encoder": {"source": "x", "freeze": "all"}, "optim": {"name": "muon"}},
         'encoder.freeze = "all" and optim.name = "muon" disagree: muon moves the matrices of the encoder',
     ),
+    "patience with the last epoch": (
+        {"budget": {"choose": "last", "patience": 2}},
+        'budget.choose = "last" and budget.patience = 2 disagree: patience waits for a better dev metric',
+    ),
+    "nothing to choose by": (
+        {"data": {"source": "files", "train": "t.csv", "dev_share": 0}},
+        'data.dev_share = 0 and budget.choose = "best" disagree: there are no dev rows to choose an epoch by',
+    ),
+    "no rows to fit scope on": (
+        {
+            "data": {"source": "files", "train": "t.csv", "dev_share": 0},
+            "budget": {"choose": "last"},
+            "head": {"task": "classify", "out_of_scope": {"label": "none"}},
+        },
+        "data.dev_share = 0 and head.out_of_scope disagree: there are no dev rows to fit it on",
+    ),
+    "draws of pairs": (
+        {"task": "embed", "data": {"source": "files", "train": "t.csv", "per_label": 8}},
+        'data.per_label = 8 and head.task = "embed" disagree: its rows have no labels',
+    ),
     "half precision on the CPU": (
         {"hardware": {"device": "cpu", "precision": "fp16"}},
         'hardware.precision = "fp16" and hardware.device = "cpu" disagree: fp16 trains on CUDA only; take "bf16"',
