@@ -18,13 +18,12 @@ from pathlib import Path
 import torch
 
 from training.checkpoint import Place, list_checkpoints, run_lock, save
-from training.data.collate import Batches
 from training.errors import StoppedError, TrainingError
 from training.faults import diverged
 from training.hardware import made_ready, make_scaler
 from training.modeling.depth import train_mode
 from training.modeling.model import Model
-from training.objectives import Objective
+from training.objectives import Objective, make_batches
 from training.optim import Average, lr_factor, make_stepper
 from training.progress import Progress
 from training.recipe import Recipe
@@ -58,6 +57,7 @@ def train(
     resume: bool,
     progress: Progress,
     clock: Callable[[], float] = time.monotonic,
+    title: str = "",
 ) -> Trained:
     """Train `model` in place, on its device, and leave it in evaluation mode with the weights of its best epoch.
 
@@ -65,6 +65,7 @@ def train(
         folder: where checkpoints go, and come from when `resume`.
         fingerprint: what the run depends on, by name; a checkpoint with another one is refused.
         clock: seconds, for rows/s only.
+        title: stands before "epoch 1/3" in every line.
 
     Raises:
         NotFiniteError: a loss or gradient is NaN or infinite. DivergedError: the loss went up and stays there.
@@ -73,7 +74,7 @@ def train(
             trains in `folder`.
     """
     budget, optim = recipe.budget, recipe.optim
-    batches = Batches(objective.lengths, budget.batch_size, seed=recipe.seed)
+    batches = make_batches(objective, budget.batch_size, seed=recipe.seed)
     steps = budget.epochs * batches.steps
     stepper = make_stepper(model, optim, make_scaler(recipe.hardware, model.device))
     average = Average(model, optim.ema) if optim.ema is not None else None
@@ -93,8 +94,8 @@ def train(
         while not _is_over(place, recipe):
             train_mode(model)
             start_s, rows_done = clock(), 0
-            title = f"epoch {place.epoch + 1}/{budget.epochs}"
-            with progress.bar(title, batches.steps, done=place.batch) as bar:
+            epoch_title = f"{title}epoch {place.epoch + 1}/{budget.epochs}"
+            with progress.bar(epoch_title, batches.steps, done=place.batch) as bar:
                 while place.batch < batches.steps:
                     rows = batches.batch(place.epoch, place.batch)
                     factor = lr_factor(
@@ -118,7 +119,7 @@ def train(
                     bar.advance(note=f"loss {mean_loss:.4f}  lr {optim.lr * factor:.2e}  {rate:.0f} rows/s")
             scores: Mapping[str, float] | None = {}
             if objective.metric is not None:
-                with progress.step(f"{title}, dev rows"), average.in_place() if average else nullcontext():
+                with progress.step(f"{epoch_title}, dev rows"), average.in_place() if average else nullcontext():
                     scores = stop.unless_stopped(partial(objective.score, model))
             if stop.came() or scores is None:
                 raise _stopped(stop, keep())
@@ -128,7 +129,7 @@ def train(
                 best = {name: tensor.detach().clone() for name, tensor in weights.items()}
             if not place.trend.high or stop.came() or _is_over(place, recipe):
                 keep()
-            progress.say(_epoch_line(title, place, is_best, recipe))
+            progress.say(_epoch_line(epoch_title, place, is_best, recipe))
             if stop.came():
                 break
         if stop.came():

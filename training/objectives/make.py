@@ -1,6 +1,6 @@
 """Which objective does a recipe ask for?"""
 
-from training.data.collate import encode
+from training.data.collate import Batches, encode
 from training.data.rows import Splits
 from training.errors import TrainingError
 from training.losses.classify import balanced_weights
@@ -8,9 +8,10 @@ from training.modeling.encoder import LoadedEncoder
 from training.modeling.model import logits_name
 from training.objectives.base import Objective
 from training.objectives.classification import Classification, targets
+from training.objectives.labelled_pairs import LabelledPairs
 from training.objectives.retrieval import Retrieval, make_pairs
 from training.recipe import Recipe
-from training.recipe.losses import LossTable
+from training.recipe.losses import PAIR_LOSSES, LossTable
 
 
 def make_objective(recipe: Recipe, loss: LossTable, splits: Splits, loaded: LoadedEncoder) -> Objective:
@@ -30,16 +31,28 @@ def make_objective(recipe: Recipe, loss: LossTable, splits: Splits, loaded: Load
             raise TrainingError(f"{row.where}: no negative; the triplet loss needs one in every row")
         metric = "mrr" if splits.dev else None
         return Retrieval(splits.train, train, dev, loaded.pad_id, loss, recipe.head.cuts, metric)
-    right = targets(splits.train, splits.labels)
+    right, dev_right = targets(splits.train, splits.labels), targets(splits.dev, splits.labels)
+    ids, dev_ids = (
+        encode(loaded.tokenizer, [row.text for row in rows], loaded.max_tokens) for rows in (splits.train, splits.dev)
+    )
+    if loss.name in PAIR_LOSSES:
+        return LabelledPairs(splits.train, ids, right, dev_ids, dev_right, loaded.pad_id, loss)
     return Classification(
         rows=splits.train,
-        ids=encode(loaded.tokenizer, [row.text for row in splits.train], loaded.max_tokens),
+        ids=ids,
         targets=right,
-        dev_ids=encode(loaded.tokenizer, [row.text for row in splits.dev], loaded.max_tokens),
-        dev_targets=targets(splits.dev, splits.labels),
+        dev_ids=dev_ids,
+        dev_targets=dev_right,
         output=logits_name(recipe.head.name),
         pad_id=loaded.pad_id,
         table=loss,
         weights_C=balanced_weights(right, len(splits.labels)) if loss.class_weights == "balanced" else None,
         metric="accuracy" if splits.dev else None,
     )
+
+
+def make_batches(objective: Objective, batch_size: int, *, seed: int) -> Batches:
+    """Which rows, or pairs of rows, each step of the objective takes."""
+    if isinstance(objective, LabelledPairs):
+        return objective.batches(batch_size, seed=seed)
+    return Batches(objective.lengths, batch_size, seed=seed)
