@@ -36,7 +36,7 @@ ENVIRONMENT = {
     "TRANSFORMERS_VERBOSITY": "error",
 }
 RECIPES = Path("models/recipes")
-ROLES = ("text", "label", "positive", "negative")  # as in a recipe's data.columns
+ROLES = ("text", "label", "positive", "negative", "score")  # as in a recipe's data.columns
 INTERRUPTED, TERMINATED = 130, 143  # 128 + the signal, as shells count
 
 

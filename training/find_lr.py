@@ -30,6 +30,7 @@ from training.rng import seed_all
 from training.run import load_data
 from training.stages import only, plan
 from training.step import move_once
+from training.teacher import make_teacher
 
 LOWEST, HIGHEST = 1e-7, 1.0
 STEPS = 100
@@ -81,7 +82,8 @@ def range_test(recipe: Recipe, splits: Splits, progress: Progress) -> RangeTest:
     """
     loaded = load_encoder(recipe.encoder)
     model = build_model(loaded, recipe, splits.labels).to(pick_device(recipe.hardware))
-    stage = plan(recipe, splits, loaded)[0]
+    teacher = make_teacher(recipe.teacher, splits, model.device, progress)
+    stage = plan(recipe, splits, loaded, teacher)[0]
     seed_all(recipe.seed)
     with only(stage, model, progress) as (moving, objective), made_ready(moving, stage.recipe, model.device):
         rates, losses = _follow(moving, objective, stage.recipe, progress)

@@ -4,9 +4,13 @@ Plain functions on arrays. N rows, C labels, D dimensions; labels are numbers 0 
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from app.bundle.scoring import unit
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -112,3 +116,22 @@ def retrieval_ranks(queries_ND: Floats, candidates_ND: Floats, texts: list[str])
         scores = candidates_ND[first] @ query_D
         ranks[row] = int((scores >= scores[ids_N[row]]).sum())  # itself included: 1 when it beats all others
     return ranks
+
+
+def cosines(first_ND: Floats, second_ND: Floats) -> Floats:
+    """The cosine [N] of row i with row i."""
+    cosine_N: Floats = (unit(first_ND) * unit(second_ND)).sum(axis=1)
+    return cosine_N
+
+
+def pearson(a_N: NDArray[Any], b_N: NDArray[Any]) -> float:
+    """The linear correlation, from -1 to 1; 0 where either is constant and so tells nothing."""
+    if np.ptp(a_N) == 0 or np.ptp(b_N) == 0:
+        return 0.0
+    a_N, b_N = a_N - np.mean(a_N, dtype=np.float64), b_N - np.mean(b_N, dtype=np.float64)
+    return float(a_N @ b_N / np.sqrt((a_N @ a_N) * (b_N @ b_N)))
+
+
+def spearman(a_N: NDArray[Any], b_N: NDArray[Any]) -> float:
+    """The correlation of the ranks, of which equal values share one; 0 where either is constant."""
+    return pearson(rankdata(a_N), rankdata(b_N))

@@ -84,6 +84,8 @@ def mine_recipe(
     recipe = load_recipe(path, overrides)
     if recipe.data is None or recipe.head.task != "embed":
         raise RecipeError(f'{recipe.name}: hard negatives are of pairs; give it [data] and head.task = "embed"')
+    if recipe.data.source != "home-assistant-intents" and recipe.data.columns.score is not None:
+        raise RecipeError(f"{recipe.name}: data.columns.score: pairs with a score are no matches to find the like of")
     splits = load_data(recipe, path.parent, progress)
     rows = list({(row.text, row.positive): replace(row, negative=None) for row in splits.train}.values())
     more = _texts(corpus) if corpus is not None else []

@@ -24,6 +24,7 @@ from training.modeling import LoadedEncoder, Model
 from training.objectives import Objective, make_objective
 from training.objectives.classification import Classification
 from training.objectives.over_vectors import over_vectors
+from training.objectives.teacher import Teacher
 from training.progress import Progress
 from training.recipe import Recipe
 from training.recipe.losses import LossTable
@@ -54,8 +55,8 @@ class Stage:
         return runs / f"stage-{self.number}" if self.number else runs
 
 
-def plan(recipe: Recipe, splits: Splits, loaded: LoadedEncoder) -> list[Stage]:
-    """The stages of a recipe, in order, each with its tokenised rows.
+def plan(recipe: Recipe, splits: Splits, loaded: LoadedEncoder, teacher: Teacher | None = None) -> list[Stage]:
+    """The stages of a recipe, in order, each with its tokenised rows; only a run without stages has a teacher.
 
     Raises:
         TrainingError: the recipe trains nothing, or a stage cannot learn from these rows.
@@ -63,7 +64,7 @@ def plan(recipe: Recipe, splits: Splits, loaded: LoadedEncoder) -> list[Stage]:
     if not recipe.stages:
         if recipe.loss is None:
             raise TrainingError(f"recipe {recipe.name} has no [loss] and no [[stages]]: there is nothing to train")
-        return [Stage(recipe, recipe.loss, make_objective(recipe, recipe.loss, splits, loaded))]
+        return [Stage(recipe, recipe.loss, make_objective(recipe, recipe.loss, splits, loaded, teacher))]
     stages = []
     for number, table in enumerate(recipe.stages, start=1):
         own = stage_recipe(recipe, table)

@@ -87,6 +87,9 @@ def test_what_has_no_pairs_or_a_bad_corpus_is_refused(recipe: Path, tmp_path: Pa
 
     with pytest.raises(DataError, match=r'bad\.jsonl:2: "text" is a number \(3\), not a text'):
         mine_recipe(recipe, tmp_path / "out", progress=Progress(), corpus=tmp_path / "bad.jsonl")
+    with pytest.raises(RecipeError, match=r"pairs: data\.columns\.score: pairs with a score are no matches"):
+        scored = ['data.columns.score="score"', 'loss.name="cosent"']
+        mine_recipe(recipe, tmp_path / "out", progress=Progress(), overrides=scored)
     labelled = recipe.read_text().replace('task = "embed"', 'task = "classify"')
     recipe.write_text(labelled.replace("in_batch_negatives", "focal"))
     with pytest.raises(RecipeError, match=r"pairs: hard negatives are of pairs; give it \[data\] and head.task"):

@@ -244,11 +244,16 @@ CONFLICTS: dict[str, tuple[dict[str, object], str]] = {
     ),
     "parts": (
         {"budget": {"accumulate": 2}},
-        'stages[0]: budget.accumulate = 2 and loss.name = "in_batch_negatives" disagree: a part of a batch has fewer',
+        'stages[0]: budget.accumulate = 2 and loss.name = "in_batch_negatives" disagree: a part of a batch has',
     ),
     "muon": (
         {"optim": {"name": "muon"}},
         'stages[1]: trains = "heads" and optim.name = "muon" disagree: muon moves the matrices of the encoder',
+    ),
+    "teacher": ({"teacher": {"source": "x", "learns": "vectors"}}, "teacher and stages disagree: a teacher is beside"),
+    "cached": (
+        {"stages": [{**PAIRS, "loss": {"name": "in_batch_negatives", "cached_rows": 4}}, HEADS]},
+        "stages[0]: loss.cached_rows = 4 and budget.batch_size = 4 disagree: a batch would be encoded at once",
     ),
     "two rates": (
         {"stages": [{**PAIRS, "lr": 1e-4}, HEADS]},

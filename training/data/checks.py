@@ -4,6 +4,7 @@ A text or a label is a string that is not blank, has no NUL and no half of a sur
 Blanks around a label are dropped: " billing" and "billing" are one class. A list of one label is that label.
 """
 
+import math
 import re
 import sys
 from collections import Counter
@@ -14,7 +15,7 @@ from training.data.records import Record, kind_of
 from training.data.rows import Row, Splits
 from training.recipe.data import Columns
 
-SHOWN_LABELS = 3
+SHOWN_LABELS, SHOWN_LETTERS = 3, 40
 HALF_OF_A_PAIR = re.compile("[\ud800-\udfff]")
 WHAT: Mapping[Check, str] = {
     "duplicate": "rows with the text of another of their split",
@@ -49,7 +50,7 @@ def wanted_columns(columns: Columns, task: str) -> list[str]:
     """The columns that a row of this task has."""
     if task == "classify":
         return [columns.text, columns.label]
-    return [columns.text, columns.positive, *([columns.negative] if columns.negative else [])]
+    return [columns.text, columns.positive, *(name for name in (columns.negative, columns.score) if name)]
 
 
 def to_row(record: Record, columns: Columns, task: str) -> Row:
@@ -66,7 +67,8 @@ def to_row(record: Record, columns: Columns, task: str) -> Row:
         return Row(text, record.where, label=_label(record, columns.label))
     has_none = columns.negative is None or record.values.get(columns.negative, "") is None  # null: no hard one is known
     negative = None if has_none else _text(record, columns.negative or "")
-    return Row(text, record.where, positive=_text(record, columns.positive), negative=negative)
+    score = _number(record, columns.score) if columns.score else None
+    return Row(text, record.where, positive=_text(record, columns.positive), negative=negative, score=score)
 
 
 def _label(record: Record, column: str) -> str:
@@ -80,6 +82,20 @@ def _label(record: Record, column: str) -> str:
             raise BadValue(f'"{column}" is a list without a label')
         record = Record(record.where, {column: value[0]})
     return sys.intern(_text(record, column).strip())
+
+
+def _number(record: Record, column: str) -> float:
+    """A finite number, or the text of one, as CSV has it."""
+    value = record.values.get(column)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        value = _text(record, column)
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        raise BadValue(f'"{column}" is not a number: {str(value)[:SHOWN_LETTERS]!r}') from None
+    if not math.isfinite(number):
+        raise BadValue(f'"{column}" is {number}, not a finite number')
+    return number
 
 
 def _text(record: Record, column: str) -> str:

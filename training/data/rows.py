@@ -15,7 +15,7 @@ class Row:
     """One line of data.
 
     `where` is `file.jsonl:12`, or the template a sentence comes from. Classification has `label`; embedding has
-    `positive` and perhaps `negative`. Rows of one `group` never stand in two splits.
+    `positive` and perhaps `negative` or a `score` of how alike both are. Rows of one `group` never stand in two splits.
     """
 
     text: str
@@ -24,6 +24,7 @@ class Row:
     positive: str | None = None
     negative: str | None = None
     group: str | None = None
+    score: float | None = None
 
     @property
     def texts(self) -> list[str]:

@@ -168,7 +168,7 @@ def _digest_rows(rows: list[Row]) -> str:
     """Of a data set that has no files here: a hash of the rows that are used."""
     digest = hashlib.sha256()
     for row in rows:
-        digest.update(repr((row.text, row.label, row.positive, row.negative)).encode())
+        digest.update(repr((row.text, row.label, row.positive, row.negative, row.score)).encode())
     return digest.hexdigest()
 
 

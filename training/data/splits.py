@@ -1,9 +1,9 @@
 """Which rows stand in which split, each text once, and none in two?
 
 Without a file for dev or test, a row's split is a stable hash of its text: it keeps its split when other rows come and
-go. Of equal rows (same text, casefolded and blanks squeezed, same label) the first is kept; where splits share one,
-test keeps it before dev, dev before train, so that train never holds what is measured. One text under two labels is a
-fault, in one file or across two.
+go. Of equal rows (same text, casefolded and blanks squeezed, same label or score) the first is kept; where splits share
+one, test keeps it before dev, dev before train, so that train never holds what is measured. One text under two labels
+is a fault, in one file or across two.
 
 Published splits can be taken as they are instead, so that figures are on the published rows: then nothing is dropped
 or refused for being there twice, and all of it is counted.
@@ -92,7 +92,7 @@ def untangle(pools: Mapping[Split, Pool], *, as_published: bool = False) -> Unta
             first = earlier.get(key) or own.setdefault(key, row)
             if first is row:
                 kept.append(row)
-            elif first.label == row.label:
+            elif (first.label, first.score) == (row.label, row.score):
                 pools[split].deduplicated += not as_published
                 met.findings["overlap" if key in earlier else "duplicate"].append(Finding(row.where, first.where))
             else:
@@ -106,11 +106,11 @@ def untangle(pools: Mapping[Split, Pool], *, as_published: bool = False) -> Unta
 
 
 def _note_conflict(met: Untangled, row: Row, first: Row, as_published: bool) -> None:
-    met.findings["conflict"].append(Finding(row.where, first.where, f'"{row.label}" against "{first.label}"'))
+    what = "label" if row.score is None else "score"
+    own, other = (f'"{one.label}"' if one.score is None else f"{one.score:g}" for one in (row, first))
+    met.findings["conflict"].append(Finding(row.where, first.where, f"{own} against {other}"))
     if not as_published:
-        met.problems.append(
-            f'{row.where}: its label is "{row.label}", but {first.where} has the same text as "{first.label}"'
-        )
+        met.problems.append(f"{row.where}: its {what} is {own}, but {first.where} has the same text as {other}")
 
 
 def _key(row: Row) -> bytes:

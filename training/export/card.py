@@ -28,6 +28,8 @@ FIGURES = {
     "ece_after": "Calibration error (ECE) after temperature scaling",
     "recall_at_1": "Recall at 1",
     "mrr": "Mean reciprocal rank",
+    "spearman": "Spearman correlation of cosine and score",
+    "pearson": "Pearson correlation of cosine and score",
 }
 
 

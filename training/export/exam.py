@@ -8,34 +8,42 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from app.bundle.manifest import EMBEDDING_OUTPUT, ClassifyHead, EmbedHead
 from app.bundle.scoring import unit
 from training.data.rows import Row
 from training.export.compare import CLEAR_MARGIN, VECTOR_LIMIT, Floats, Outputs, margins
+from training.metrics import cosines, spearman
+from training.objectives.similarity import scores_of
 
 
 @dataclass(frozen=True, slots=True)
 class Exam:
-    """Texts, and how to judge the outputs for them: the metric, and how many rows are too close to call."""
+    """Texts, and how to judge the outputs for them: the metric, and how many rows are too close to call – by how many
+    rows' worth the metric could as well be another.
+    """
 
     metric: str
     texts: Sequence[str]
-    judge: Callable[[Outputs], tuple[float, int]]
+    judge: Callable[[Outputs], tuple[float, float]]
     rows: int
 
 
 def make_exam(head: EmbedHead | ClassifyHead, test: Sequence[Row]) -> Exam | None:
-    """Accuracy for a classifier, recall at 1 for an embedder; None without test rows."""
+    """Accuracy for a classifier; for an embedder Spearman's correlation with the scores, where rows have any, else
+    recall at 1. None without test rows.
+    """
     if not test:
         return None
     if isinstance(head, ClassifyHead):
         return _classification(head, test)
-    return _retrieval(test)
+    return _retrieval(test) if test[0].score is None else _similarity(test)
 
 
 def _classification(head: ClassifyHead, test: Sequence[Row]) -> Exam:
-    def judge(outputs: Outputs) -> tuple[float, int]:
+    def judge(outputs: Outputs) -> tuple[float, float]:
         logits_NC = outputs[head.output]
         found = [head.labels[index] for index in logits_NC.argmax(axis=1)]
         hits = sum(label == row.label for label, row in zip(found, test, strict=True))
@@ -48,12 +56,36 @@ def _retrieval(test: Sequence[Row]) -> Exam:
     """Each text against the positives of all rows; a positive that stands there twice competes once."""
     positives = [row.positive or "" for row in test]
 
-    def judge(outputs: Outputs) -> tuple[float, int]:
+    def judge(outputs: Outputs) -> tuple[float, float]:
         vectors = unit(outputs[EMBEDDING_OUTPUT])
         leads_N = _leads(vectors[: len(test)], vectors[len(test) :], positives)
         return float(np.mean(leads_N > 0)), int((np.abs(leads_N) <= 2 * VECTOR_LIMIT).sum())
 
     return Exam("recall_at_1", [row.text for row in test] + positives, judge, len(test))
+
+
+def _similarity(test: Sequence[Row]) -> Exam:
+    """The cosine of each pair against its score."""
+    scores_N = scores_of(test)
+
+    def judge(outputs: Outputs) -> tuple[float, float]:
+        vectors = outputs[EMBEDDING_OUTPUT]
+        cosines_N = cosines(vectors[: len(test)], vectors[len(test) :])
+        return spearman(cosines_N, scores_N), len(test) * _rank_slack(cosines_N, scores_N)
+
+    return Exam("spearman", [row.text for row in test] + [row.positive or "" for row in test], judge, len(test))
+
+
+def _rank_slack(cosines_N: Floats, scores_N: NDArray[np.float64]) -> float:
+    """By how much Spearman's correlation changes at most, if cosines that are too close to call change places: the rank
+    of each moves by the number of those at most.
+    """
+    ordered_N = np.sort(cosines_N)
+    above_N = np.searchsorted(ordered_N, cosines_N + 2 * VECTOR_LIMIT, side="right")
+    shifts_N = above_N - np.searchsorted(ordered_N, cosines_N - 2 * VECTOR_LIMIT, side="left") - 1
+    ranks_N, others_N = (rankdata(values_N) - (len(values_N) + 1) / 2 for values_N in (scores_N, cosines_N))
+    norm = np.sqrt((ranks_N @ ranks_N) * (others_N @ others_N))
+    return float(shifts_N @ np.abs(ranks_N) / norm) if norm else 1.0
 
 
 def _leads(queries_ND: Floats, candidates_ND: Floats, texts: Sequence[str]) -> Floats:

@@ -19,6 +19,7 @@ from training.losses.classify import per_row_cross_entropy
 from training.losses.contrastive import supervised_contrastive
 from training.metrics import accuracy
 from training.modeling.model import Model
+from training.objectives.teacher import Teacher
 from training.recipe.losses import LossTable
 
 
@@ -36,6 +37,7 @@ class Classification:
     table: LossTable
     weights_C: torch.Tensor | None = None
     metric: str | None = "accuracy"
+    teacher: Teacher | None = None
 
     @property
     def lengths(self) -> Sequence[int]:
@@ -43,7 +45,7 @@ class Classification:
         return [len(row) for row in self.ids]
 
     def loss(self, model: Model, indices: Sequence[int]) -> torch.Tensor:
-        """Cross-entropy of the batch, and its share of the supervised contrastive loss."""
+        """Cross-entropy of the batch, its share of the supervised contrastive loss, and the teacher's."""
         outputs = model(*pad([self.ids[index] for index in indices], self.pad_id, device=model.device))
         targets_B = torch.tensor([self.targets[index] for index in indices], device=model.device)
         table, logits_BC = self.table, outputs[self.output]
@@ -54,10 +56,13 @@ class Classification:
             label_smoothing=table.label_smoothing,
             gamma=table.gamma if table.name == "focal" else 0.0,
         ).mean()
-        if not table.contrastive_share:
+        if table.contrastive_share:
+            contrastive = supervised_contrastive(outputs[EMBEDDING_OUTPUT], targets_B, temperature=table.temperature)
+            loss = (1 - table.contrastive_share) * loss + table.contrastive_share * contrastive
+        if self.teacher is None:
             return loss
-        contrastive = supervised_contrastive(outputs[EMBEDDING_OUTPUT], targets_B, temperature=table.temperature)
-        return (1 - table.contrastive_share) * loss + table.contrastive_share * contrastive
+        answers_BD = logits_BC if self.teacher.table.learns == "logits" else outputs[EMBEDDING_OUTPUT]
+        return self.teacher.mixed(loss, answers_BD, [self.rows[index].text for index in indices])
 
     def score(self, model: Model) -> Mapping[str, float]:
         """Accuracy and negative log likelihood on dev."""

@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 
 from app.bundle.manifest import EMBEDDING_OUTPUT
 from app.bundle.scoring import unit
-from training.data.collate import Batches, pad
+from training.data.collate import Batches
 from training.data.rows import Row
 from training.evaluate import predict_ids
 from training.losses.contrastive import in_batch_negatives, supervised_contrastive
 from training.metrics import accuracy
 from training.modeling.model import Model
+from training.objectives.encoding import encode_rows
 from training.recipe.losses import LossTable
 
 METRIC = "nearest_mean_accuracy"
@@ -76,13 +77,12 @@ class LabelledPairs:
 
     def _vectors(self, model: Model, rows: Sequence[int]) -> torch.Tensor:
         """The vectors of these rows, in parts of like length: a batch drawn at random is mostly padding as a whole."""
+        cached = self.table.cached_rows
         order = sorted(range(len(rows)), key=lambda place: len(self.ids[rows[place]]))
         texts = [self.ids[rows[place]] for place in order]
-        parts = [
-            model.encoder(*pad(texts[start : start + PART_ROWS], self.pad_id, device=model.device))
-            for start in range(0, len(texts), PART_ROWS)
-        ]
-        return torch.cat(parts)[torch.tensor(order).argsort()]
+        parts = [texts] if cached else [texts[start : start + PART_ROWS] for start in range(0, len(texts), PART_ROWS)]
+        vectors = [encode_rows(model, part, self.pad_id, cached_rows=cached) for part in parts]
+        return torch.cat(vectors)[torch.tensor(order).argsort()]
 
     def score(self, model: Model) -> Mapping[str, float]:
         """How often the nearest mean of a label's train vectors is the right one, on dev; vectors have length 1."""

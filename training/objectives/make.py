@@ -10,27 +10,43 @@ from training.objectives.base import Objective
 from training.objectives.classification import Classification, targets
 from training.objectives.labelled_pairs import LabelledPairs
 from training.objectives.retrieval import Retrieval, make_pairs
+from training.objectives.similarity import Similarity, scores_of
+from training.objectives.teacher import Teacher
 from training.recipe import Recipe
-from training.recipe.losses import PAIR_LOSSES, LossTable
+from training.recipe.losses import PAIR_LOSSES, SCORED_LOSSES, LossTable
 
 
-def make_objective(recipe: Recipe, loss: LossTable, splits: Splits, loaded: LoadedEncoder) -> Objective:
-    """The objective of a recipe over tokenised rows.
+def make_objective(
+    recipe: Recipe, loss: LossTable, splits: Splits, loaded: LoadedEncoder, teacher: Teacher | None = None
+) -> Objective:
+    """The objective of a recipe over tokenised rows, and over the answers of its teacher, if it has one.
 
     Raises:
-        TrainingError: a split is empty, so nothing can be learned, chosen or judged.
+        TrainingError: a split is empty, so nothing can be learned, chosen or judged; or rows or vectors are not what
+            the recipe needs.
     """
+    assert (recipe.teacher is None) == (teacher is None)  # training/teacher.py makes it
     parts = {"train": splits.train, "dev": splits.dev, "test": splits.test}
     for name, rows in parts.items():
         if not rows and (name != "dev" or recipe.budget.choose == "best"):
             raise TrainingError(f"the {name} split has no rows; all of train, dev (to choose by) and test need some")
+    if teacher is not None:
+        _check_widths(recipe, loaded.encoder.width, teacher)
     if recipe.head.task == "embed":
         train, dev = make_pairs(splits.train, loaded), make_pairs(splits.dev, loaded)
         if loss.name == "triplet" and len(train.negative_ids) < len(train.ids):
             row = next(row for row in splits.train if row.negative is None)
             raise TrainingError(f"{row.where}: no negative; the triplet loss needs one in every row")
-        metric = "mrr" if splits.dev else None
-        return Retrieval(splits.train, train, dev, loaded.pad_id, loss, recipe.head.cuts, metric)
+        cuts, has_dev = recipe.head.cuts, bool(splits.dev)
+        if loss.name in SCORED_LOSSES:
+            if loss.name == "angle" and loaded.encoder.width % 2:
+                raise TrainingError(
+                    f'loss.name = "angle": vectors of {loaded.encoder.width} numbers have no two halves; take "cosent"'
+                )
+            scores_of([*splits.train, *splits.dev, *splits.test])  # one that is missing is named before the training
+            metric = "spearman" if has_dev else None
+            return Similarity(splits.train, train, splits.dev, dev, loaded.pad_id, loss, cuts, teacher, metric)
+        return Retrieval(splits.train, train, dev, loaded.pad_id, loss, cuts, teacher, "mrr" if has_dev else None)
     right, dev_right = targets(splits.train, splits.labels), targets(splits.dev, splits.labels)
     ids, dev_ids = (
         encode(loaded.tokenizer, [row.text for row in rows], loaded.max_tokens) for rows in (splits.train, splits.dev)
@@ -48,6 +64,7 @@ def make_objective(recipe: Recipe, loss: LossTable, splits: Splits, loaded: Load
         table=loss,
         weights_C=balanced_weights(right, len(splits.labels)) if loss.class_weights == "balanced" else None,
         metric="accuracy" if splits.dev else None,
+        teacher=teacher,
     )
 
 
@@ -56,3 +73,14 @@ def make_batches(objective: Objective, batch_size: int, *, seed: int) -> Batches
     if isinstance(objective, LabelledPairs):
         return objective.batches(batch_size, seed=seed)
     return Batches(objective.lengths, batch_size, seed=seed)
+
+
+def _check_widths(recipe: Recipe, width: int, teacher: Teacher) -> None:
+    """Vectors of another size teach by how alike the rows of a batch are, so that a part of it teaches otherwise."""
+    sizes, taught = {width, *getattr(recipe.head, "cuts", [])}, teacher.answers_NE.shape[1]
+    if teacher.table.learns == "vectors" and sizes != {taught} and recipe.budget.accumulate > 1:
+        raise TrainingError(
+            f"budget.accumulate = {recipe.budget.accumulate} and [teacher] disagree: its vectors have {taught} "
+            f"numbers, the student's {' and '.join(map(str, sorted(sizes)))}, so the rows of a whole batch are "
+            "compared; lower budget.batch_size"
+        )

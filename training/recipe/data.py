@@ -10,13 +10,14 @@ from training.recipe.table import Table
 
 class Columns(Table):
     """Which column of a row is what. Classification reads `text` and `label`; embedding reads `text`, `positive` and,
-    where it is named, `negative`.
+    where they are named, `negative` and `score`: how alike `text` and `positive` are.
     """
 
     text: str = "text"
     label: str = "label"
     positive: str = "positive"
     negative: str | None = None
+    score: str | None = None
 
 
 class RowsData(Table):

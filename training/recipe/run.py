@@ -17,6 +17,7 @@ from training.recipe.losses import LOSSES, LossTable
 from training.recipe.settings import BudgetTable, ExportTable, HardwareTable, OptimTable
 from training.recipe.stages import StageTable, stage_conflicts
 from training.recipe.table import Table
+from training.recipe.teacher import TeacherTable
 
 
 class Recipe(Table):
@@ -30,6 +31,7 @@ class Recipe(Table):
     head: HeadTable
     data: Data | None = None
     loss: LossTable | None = None
+    teacher: TeacherTable | None = None
     optim: OptimTable = OptimTable()
     budget: BudgetTable = BudgetTable()
     hardware: HardwareTable = HardwareTable()
@@ -46,6 +48,8 @@ class Recipe(Table):
             )
         if self.data is None and self.head.task != "embed":
             raise ValueError("without `data` only an embed head can be exported")
+        if self.data is None and self.teacher is not None:
+            raise ValueError("`teacher` teaches, and without `data` and `loss` nothing is trained: leave it out")
         if self.data is None and self.encoder.kind != "pretrained":
             raise ValueError(
                 f'`encoder.kind = "{self.encoder.kind}"` and a recipe without `data` disagree: its weights are fresh'
@@ -56,6 +60,6 @@ class Recipe(Table):
             raise ValueError(f"a head for {self.head.task} trains with loss {names}, not {self.loss.name!r}")
         if self.data is None and isinstance(self.head, EmbedTask) and self.head.cuts:
             raise ValueError("`head.cuts` are trained, and without `data` and `loss` nothing is: leave them out")
-        if found := [*conflicts(self), *stage_conflicts(self)]:
+        if found := list(stage_conflicts(self) if self.stages else conflicts(self)):
             raise ValueError("; ".join(found))
         return self

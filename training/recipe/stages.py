@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from training.recipe.conflicts import conflicts
 from training.recipe.encoder import EncoderTable
 from training.recipe.losses import LOSSES, PAIR_LOSSES, LossTable
 from training.recipe.table import Table
@@ -43,17 +44,20 @@ def stage_recipe(recipe: "Recipe", stage: StageTable) -> "Recipe":
 
 
 def stage_conflicts(recipe: "Recipe") -> Iterator[str]:
-    """One line for each pair of settings of a recipe with stages that disagree."""
-    if not recipe.stages:
-        return
+    """One line for each pair of settings of a recipe with stages that disagree: of the recipe, and of each stage."""
     if recipe.loss is not None:
         yield "loss and stages disagree: each stage has a loss of its own"
     if "epochs" in recipe.budget.changed():
         yield f"budget.epochs = {recipe.budget.epochs} and stages disagree: each stage has epochs of its own"
     if "lr" in recipe.optim.changed() and all(stage.lr is not None for stage in recipe.stages):
         yield f"optim.lr = {recipe.optim.lr} and stages disagree: each stage has an lr of its own"
+    if recipe.teacher is not None:
+        yield "teacher and stages disagree: a teacher is beside one [loss]"
+    said: set[str] = set()
     for number, stage in enumerate(recipe.stages):
-        yield from (f"stages[{number}]: {line}" for line in _of_one(recipe, stage))
+        found = [*_of_one(recipe, stage), *conflicts(stage_recipe(recipe, stage))]
+        yield from (f"stages[{number}]: {line}" for line in found if line not in said)
+        said |= set(found)
     wanted = LOSSES[recipe.head.task]
     if recipe.stages[-1].loss.name not in wanted:
         names = " or ".join(map(repr, wanted))
@@ -66,11 +70,6 @@ def _of_one(recipe: "Recipe", stage: StageTable) -> Iterator[str]:
     is_frozen = getattr(recipe.encoder, "freeze", None) == "all"
     if loss not in wanted:
         yield f"a head for {task} trains with loss {' or '.join(map(repr, wanted))}, not {loss!r}"
-    if loss in PAIR_LOSSES and task == "classify" and recipe.budget.accumulate > 1:
-        yield (
-            f'budget.accumulate = {recipe.budget.accumulate} and loss.name = "{loss}" disagree: a part of a batch has '
-            "fewer pairs to compare, so the result would be another; lower batch_size"
-        )
     if stage.trains == "heads" and (loss in PAIR_LOSSES or task == "embed"):
         yield f'trains = "heads" and loss.name = "{loss}" disagree: it learns vectors, which a head does not change'
     if is_frozen and (stage.trains == "encoder" or loss in PAIR_LOSSES):

@@ -17,10 +17,12 @@ from training.recipe.losses import LossTable
 LOSSES = ("in_batch_negatives", "supervised_contrastive")
 
 
-def prepare(make_recipe: MakeRecipe, splits: Splits, name: str) -> tuple[LabelledPairs, Model]:
+def prepare(make_recipe: MakeRecipe, splits: Splits, table: str | dict[str, object]) -> tuple[LabelledPairs, Model]:
     recipe = make_recipe()
     loaded = load_encoder(recipe.encoder)
-    objective = make_objective(recipe, LossTable.model_validate({"name": name}), splits, loaded)
+    objective = make_objective(
+        recipe, LossTable.model_validate({"name": table} if isinstance(table, str) else table), splits, loaded
+    )
     assert isinstance(objective, LabelledPairs)
     return objective, build_model(loaded, recipe, splits.labels).eval()
 
@@ -93,6 +95,20 @@ def test_rows_of_one_label_are_no_negatives_of_each_other(make_recipe: MakeRecip
     with torch.no_grad():
         assert objective.loss(model, pairs).item() == 0.0
         assert mixed.loss(model, mixed.batches(24, seed=7).batch(0, 0)).item() > 0.0
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_encoding_in_parts_changes_no_gradient(name: str, make_recipe: MakeRecipe, intents: Splits) -> None:
+    found = []
+    tables: list[dict[str, object]] = [{"name": name}, {"name": name, "cached_rows": 5}]
+    for table in tables:
+        objective, model = prepare(make_recipe, intents, table)
+        objective.loss(model, objective.batches(20, seed=7).batch(0, 0)).backward()  # type: ignore[no-untyped-call]
+        found.append([parameter.grad for parameter in model.encoder.parameters() if parameter.grad is not None])
+
+    assert len(found[0]) == len(found[1]) > 10
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", LOSSES)
