@@ -34,6 +34,7 @@ from training.rng import seed_all
 from training.stage_report import run_figures, stage_curves
 from training.stages import plan, train_stages
 from training.teacher import make_teacher
+from training.track import Log, no_log
 
 DATA_REPORT = "data"  # in the folder of the run: it shows texts, which no bundle may hold
 
@@ -53,12 +54,20 @@ class Tuned:
 
 
 def fine_tune(
-    recipe: Recipe, splits: Splits, *, runs: Path, resume: bool, progress: Progress, probes: Sequence[Row] = ()
+    recipe: Recipe,
+    splits: Splits,
+    *,
+    runs: Path,
+    resume: bool,
+    progress: Progress,
+    probes: Sequence[Row] = (),
+    log: Log = no_log,
 ) -> Tuned:
     """Train what `recipe` says on `splits`.
 
     Args:
         runs: where checkpoints go.
+        log: is told figures while it trains.
         probes: sentences apart from the data, with labels; judged beside the test split.
 
     Raises:
@@ -77,7 +86,9 @@ def fine_tune(
     targets(probes, splits.labels)  # a wrong label in them is found now, not after the training
     baselines = _baselines(recipe, model, loaded, splits, progress) if recipe.baselines else {}
     prints = fingerprint(recipe, splits, loaded) | ({"teacher": teacher.digest[:16]} if teacher else {})
-    trained = train_stages(model, stages, recipe, folder=runs, fingerprint=prints, resume=resume, progress=progress)
+    trained = train_stages(
+        model, stages, recipe, folder=runs, fingerprint=prints, resume=resume, progress=progress, log=log
+    )
     findings = {check: len(found) for check, found in view.findings.items()}
     figures = {**run_figures(stages, trained, splits), "findings": findings, "baselines": baselines}
     curves = stage_curves(stages, trained)
@@ -88,7 +99,7 @@ def fine_tune(
             report = judged.report | {METRICS_FILE: metrics_file(judged.metrics)}
             tuned = Tuned(model, loaded, judged.fitted, judged.metrics, report)
         else:
-            metrics = judge_embedder(model, loaded, splits.test, recipe.head.cuts) | figures
+            metrics = judge_embedder(model, loaded, splits, recipe.head.cuts) | figures
             tuned = Tuned(model, loaded, Fitted(), metrics, {METRICS_FILE: metrics_file(metrics)})
     model.cpu()  # where the export and its gate run
     return replace(tuned, report=tuned.report | curves)
@@ -127,7 +138,7 @@ def _baselines(
         return {}
     if recipe.head.task == "embed":
         with progress.step("baseline: the encoder before training"):
-            return {"encoder_before_training": judge_embedder(model, loaded, splits.test)}
+            return {"encoder_before_training": judge_embedder(model, loaded, splits)}
     classifier = Classifier(recipe.head, model, loaded, splits)
     train_N, test_N = classifier.targets(splits.train), classifier.targets(splits.test)
     with progress.step("baseline: tf-idf and a linear SVM"):

@@ -88,7 +88,7 @@ def mine_recipe(
         raise RecipeError(f"{recipe.name}: data.columns.score: pairs with a score are no matches to find the like of")
     splits = load_data(recipe, path.parent, progress)
     rows = list({(row.text, row.positive): replace(row, negative=None) for row in splits.train}.values())
-    more = _texts(corpus) if corpus is not None else []
+    more = [*splits.corpus, *(_texts(corpus) if corpus is not None else [])]
     with progress.step("loading the encoder"):
         loaded = load_encoder(recipe.encoder, [text for row in splits.train for text in row.texts], seed=recipe.seed)
     candidates = candidates_of(rows, more)

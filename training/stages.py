@@ -30,6 +30,7 @@ from training.recipe import Recipe
 from training.recipe.losses import LossTable
 from training.recipe.stages import Trains, stage_recipe
 from training.resume import start_afresh
+from training.track import Log, no_log
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +90,16 @@ def train_stages(
     fingerprint: Mapping[str, str],
     resume: bool,
     progress: Progress,
+    log: Log = no_log,
 ) -> list[Trained]:
     """Train `model` in place through all `stages` of `recipe`, and leave it in evaluation mode; what each came to.
+
+    `log` counts the steps of all stages on; the figures of each stand under `stage-1/` and so on.
 
     Raises:
         TrainingError: as `loop.train`.
     """
-    done = []
+    done: list[Trained] = []
     with run_lock(folder) if recipe.stages else nullcontext():  # a stage has a lock of its own
         if recipe.stages and not resume:  # an earlier run's later stages would be taken for this one's
             for path in (folder, *sorted(folder.glob("stage-*"))):
@@ -114,10 +118,21 @@ def train_stages(
                     resume=resume,
                     progress=progress,
                     title=stage.title,
+                    log=_log_of(stage, sum(each.steps for each in done), log),
                 )
             done.append(trained)
     model.eval()
     return done
+
+
+def _log_of(stage: Stage, steps_before: int, log: Log) -> Log:
+    if not stage.number:
+        return log
+
+    def told(step: int, figures: Mapping[str, float]) -> None:
+        log(steps_before + step, {f"stage-{stage.number}/{name}": value for name, value in figures.items()})
+
+    return told
 
 
 @contextmanager

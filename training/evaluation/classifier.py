@@ -22,6 +22,7 @@ from training.data.rows import Row, Splits
 from training.evaluate import predict
 from training.evaluation.bootstrap import interval
 from training.evaluation.mistakes import MISTAKES_FILE, by_length, worst_mistakes
+from training.evaluation.slices import by_slice
 from training.metrics import (
     ClassFigures,
     accuracy,
@@ -103,6 +104,7 @@ def judge_classifier(classifier: Classifier, probes: Sequence[Row], figures: Map
         "conformal": set_figures(probs_NC, right_N, fitted.conformal),
         **figures,
         "by_length": by_length(_lengths(classifier, splits.test), probs_NC.argmax(axis=1) == right_N),
+        **_slices(splits, probs_NC, right_N),
         "per_class": dict(zip(plain.labels, map(asdict, _classes(probs_NC, right_N)), strict=True)),
     }
     if fitted.out_of_scope is not None:
@@ -133,6 +135,14 @@ def _answer_figures(probs_NC: Floats, right_N: Ints) -> dict[str, object]:
     return {name: figure(every_N) for name, figure in figures.items()} | {
         "intervals": {name: interval(figure, len(right_N)) for name, figure in figures.items()}
     }
+
+
+def _slices(splits: Splits, probs_NC: Floats, right_N: Ints) -> dict[str, object]:
+    """Figures by the values of columns, if there are any."""
+    if not splits.slices:
+        return {}
+    figures = by_slice(splits.slices, splits.test, lambda rows: _answer_figures(probs_NC[rows], right_N[rows]))
+    return {"slices": figures}
 
 
 def _confusion(probs_NC: Floats, right_N: Ints) -> Ints:

@@ -10,7 +10,6 @@ from torch import nn
 
 from app.bundle.manifest import EMBEDDING_OUTPUT
 from training.modeling.base import TextEncoder
-from training.modeling.heads import ClassifierHead
 
 
 def logits_name(head_name: str) -> str:
@@ -23,13 +22,13 @@ class Model(nn.Module):
 
     Args:
         encoder: ends in the pooled, unnormalised vector.
-        heads: by head name; empty for a plain sentence embedder.
+        heads: by head name, each makes logits [B, C] of the vector [B, D]; empty for a plain sentence embedder.
 
     Raises:
         ValueError: two head names give one output name.
     """
 
-    def __init__(self, encoder: TextEncoder, heads: Mapping[str, ClassifierHead]) -> None:
+    def __init__(self, encoder: TextEncoder, heads: Mapping[str, nn.Module]) -> None:
         super().__init__()
         by_output = {logits_name(name): head for name, head in heads.items()}
         if len(by_output) != len(heads):

@@ -34,6 +34,7 @@ class RowsData(Table):
     apart_from: list[Literal["dev", "test"]] = Field(
         default=[]
     )  # train rows that share any single text with these are left out
+    slices: list[str] = Field(default=[])  # columns by whose values the figures of test are told apart
     one_label_only: bool = False  # rows whose label is a list of several are left out, not refused
     per_label: int | None = Field(default=None, ge=1)  # few-shot: train on so many rows of each label
     draw_seed: int = 7  # which of them
@@ -64,6 +65,7 @@ class FileData(RowsData):
 
     source: Literal["files"]
     train: str
+    corpus: str | None = None  # an embedder's: a file of texts among which, too, the positives of test shall be found
     sha256: dict[str, Sha256] = Field(default={})  # by file name: refuse other bytes
 
 

@@ -93,6 +93,10 @@ CONFLICTS: dict[str, tuple[dict[str, object], str]] = {
         {"task": "embed", "data": {"source": "files", "train": "t.csv", "per_label": 8}},
         'data.per_label = 8 and head.task = "embed" disagree: its rows have no labels',
     ),
+    "a corpus for labels": (
+        {"data": {"source": "files", "train": "t.jsonl", "corpus": "c.jsonl"}},
+        'data.corpus = "c.jsonl" and head.task = "classify" disagree: a corpus is where an embedder looks for texts',
+    ),
     "half precision on the CPU": (
         {"hardware": {"device": "cpu", "precision": "fp16"}},
         'hardware.precision = "fp16" and hardware.device = "cpu" disagree: fp16 trains on CUDA only; take "bf16"',
