@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from torch import nn
@@ -25,6 +26,7 @@ from training.objectives import Objective, make_objective
 from training.objectives.classification import Classification
 from training.objectives.over_vectors import over_vectors
 from training.objectives.teacher import Teacher
+from training.parallel import by_first, is_first
 from training.progress import Progress
 from training.recipe import Recipe
 from training.recipe.losses import LossTable
@@ -100,10 +102,10 @@ def train_stages(
         TrainingError: as `loop.train`.
     """
     done: list[Trained] = []
-    with run_lock(folder) if recipe.stages else nullcontext():  # a stage has a lock of its own
+    with run_lock(folder) if recipe.stages and is_first() else nullcontext():  # a stage has a lock of its own
         if recipe.stages and not resume:  # an earlier run's later stages would be taken for this one's
             for path in (folder, *sorted(folder.glob("stage-*"))):
-                start_afresh(path, progress)
+                by_first(partial(start_afresh, path, progress))
         for stage in stages:
             if stage.number:
                 progress.say(f"stage {stage.number} of {stage.count}: {stage.loss.name}, trains {stage.trains}")

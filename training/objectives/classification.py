@@ -20,6 +20,7 @@ from training.losses.contrastive import supervised_contrastive
 from training.metrics import accuracy
 from training.modeling.model import Model
 from training.objectives.teacher import Teacher
+from training.parallel import everyone, gathered
 from training.recipe.losses import LossTable
 
 
@@ -57,11 +58,14 @@ class Classification:
             gamma=table.gamma if table.name == "focal" else 0.0,
         ).mean()
         if table.contrastive_share:
-            contrastive = supervised_contrastive(outputs[EMBEDDING_OUTPUT], targets_B, temperature=table.temperature)
+            vectors_ND, targets_N = gathered(outputs[EMBEDDING_OUTPUT]), gathered(targets_B)
+            contrastive = supervised_contrastive(vectors_ND, targets_N, temperature=table.temperature)
             loss = (1 - table.contrastive_share) * loss + table.contrastive_share * contrastive
         if self.teacher is None:
             return loss
         answers_BD = logits_BC if self.teacher.table.learns == "logits" else outputs[EMBEDDING_OUTPUT]
+        if answers_BD.shape[1] not in self.teacher.sizes:  # it teaches by how alike rows are
+            answers_BD, indices = gathered(answers_BD), everyone(indices)
         return self.teacher.mixed(loss, answers_BD, [self.rows[index].text for index in indices])
 
     def score(self, model: Model) -> Mapping[str, float]:

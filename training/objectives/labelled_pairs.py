@@ -24,6 +24,7 @@ from training.losses.contrastive import in_batch_negatives, supervised_contrasti
 from training.metrics import accuracy
 from training.modeling.model import Model
 from training.objectives.encoding import encode_rows
+from training.parallel import gathered
 from training.recipe.losses import LossTable
 
 METRIC = "nearest_mean_accuracy"
@@ -68,10 +69,12 @@ class LabelledPairs:
         pairs = [divmod(index, len(self.ids)) for index in indices]
         anchors, partners = zip(*pairs, strict=True)
         vectors_BD = self._vectors(model, [*anchors, *partners])
-        targets_B = torch.tensor([self.targets[row] for row in anchors], device=model.device)
+        # A loss that compares rows takes those of all processes.
+        targets_B = gathered(torch.tensor([self.targets[row] for row in anchors], device=model.device))
+        queries_BD, candidates_BD = (gathered(side_BD) for side_BD in vectors_BD.chunk(2))
         if self.table.name == "supervised_contrastive":
-            return supervised_contrastive(vectors_BD, targets_B.repeat(2), temperature=self.table.temperature)
-        queries_BD, candidates_BD = vectors_BD.chunk(2)
+            both_BD = torch.cat([queries_BD, candidates_BD])
+            return supervised_contrastive(both_BD, targets_B.repeat(2), temperature=self.table.temperature)
         same_BB = targets_B[:, None] == targets_B[None]
         return in_batch_negatives(queries_BD, candidates_BD, scale=self.table.scale, also_right_BK=same_BB)
 

@@ -93,6 +93,10 @@ CONFLICTS: dict[str, tuple[dict[str, object], str]] = {
         {"task": "embed", "data": {"source": "files", "train": "t.csv", "per_label": 8}},
         'data.per_label = 8 and head.task = "embed" disagree: its rows have no labels',
     ),
+    "adapters beside frozen layers": (
+        {"encoder": {"source": "x", "freeze": "embeddings", "lora": {}}},
+        'encoder.lora and encoder.freeze = "embeddings" disagree: with adapters all other weights of the encoder',
+    ),
     "a corpus for labels": (
         {"data": {"source": "files", "train": "t.jsonl", "corpus": "c.jsonl"}},
         'data.corpus = "c.jsonl" and head.task = "classify" disagree: a corpus is where an embedder looks for texts',
