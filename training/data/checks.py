@@ -70,7 +70,8 @@ def to_row(record: Record, columns: Columns, task: str) -> Row:
     text = _text(record, columns.text)
     if task == "classify":
         return Row(text, record.where, label=_label(record, columns.label))
-    negative = _text(record, columns.negative) if columns.negative else None
+    has_none = columns.negative is None or record.values.get(columns.negative, "") is None  # null: no hard one is known
+    negative = None if has_none else _text(record, columns.negative or "")
     score = _number(record, columns.score) if columns.score else None
     return Row(text, record.where, positive=_text(record, columns.positive), negative=negative, score=score)
 

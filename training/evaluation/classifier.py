@@ -41,6 +41,8 @@ from training.report import CONFUSION_FILE, RELIABILITY_FILE, confusion_png, rel
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 Outputs = Mapping[str, Floats]
+# Rows that were trained on are no substitute: their probabilities are better than those of any other text.
+NOTHING = "nothing: there are no dev rows, so the temperature is 1 and no conformal sets are offered"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,7 @@ def judge_classifier(classifier: Classifier, probes: Sequence[Row], figures: Map
         "ece_after": expected_calibration_error(after),
         "brier": brier_score(probs_NC, right_N),
         "temperature": fitted.temperature,
+        "calibrated_on": f"dev, {len(splits.dev):,} rows" if splits.dev else NOTHING,
         "conformal": set_figures(probs_NC, right_N, fitted.conformal),
         **figures,
         "by_length": by_length(_lengths(classifier, splits.test), probs_NC.argmax(axis=1) == right_N),
@@ -153,6 +156,8 @@ def _classes(probs_NC: Floats, right_N: Ints) -> list[ClassFigures]:
 def _fit(classifier: Classifier) -> tuple[Fitted, dict[ScopeScore, float]]:
     """What dev rows say of the scores, and the AUROC of each score of scope on them."""
     splits, plain, task = classifier.splits, classifier.head, classifier.task
+    if not splits.dev:
+        return _fit_nothing(classifier), {}
     dev = classifier.parts(splits.dev, splits.outside.get("dev", []))
     right_N = classifier.targets(splits.dev)
     temperature = fit_temperature(dev.inside[plain.output], right_N)
@@ -164,14 +169,25 @@ def _fit(classifier: Classifier) -> tuple[Fitted, dict[ScopeScore, float]]:
     return Fitted(temperature, conformal, rule, statistics), aurocs
 
 
+def _fit_nothing(classifier: Classifier) -> Fitted:
+    """Without dev rows: the rule of scope with the threshold that the recipe, which sees to it, gives."""
+    table = classifier.task.out_of_scope
+    if table is None or table.score is None or table.threshold is None:
+        return Fitted()
+    rule = OutOfScope(score=table.score, threshold=table.threshold)
+    return Fitted(out_of_scope=rule, statistics=_statistics(classifier) if rule.score == "mahalanobis" else None)
+
+
+def _statistics(classifier: Classifier) -> Statistics:
+    train = classifier.splits.train
+    vectors_ND = classifier.outputs(train)[EMBEDDING_OUTPUT]
+    return fit_statistics(vectors_ND, classifier.targets(train), len(classifier.splits.labels))
+
+
 def _fit_scope(
     classifier: Classifier, table: ScopeTable, served: ClassifyHead, dev: Parts
 ) -> tuple[OutOfScope, dict[ScopeScore, float], Statistics | None]:
-    statistics = None
-    if table.score in (None, "mahalanobis"):
-        train = classifier.splits.train
-        vectors_ND = classifier.outputs(train)[EMBEDDING_OUTPUT]
-        statistics = fit_statistics(vectors_ND, classifier.targets(train), len(served.labels))
+    statistics = _statistics(classifier) if table.score in (None, "mahalanobis") else None
     score, aurocs = (table.score, {}) if table.score else choose_score(served, dev, statistics)
     threshold = table.threshold
     if threshold is None:

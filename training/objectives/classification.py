@@ -37,7 +37,7 @@ class Classification:
     pad_id: int
     table: LossTable
     weights_C: torch.Tensor | None = None
-    metric: str = "accuracy"
+    metric: str | None = "accuracy"
     teacher: Teacher | None = None
 
     @property

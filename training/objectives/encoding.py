@@ -10,14 +10,12 @@ from collections.abc import Sequence
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from training.data.collate import pad
+from training.data.collate import Item, pad
 from training.modeling.model import Model
 
 
-def encode_rows(
-    model: Model, rows: Sequence[Sequence[int]], pad_id: int, *, cached_rows: int | None = None
-) -> torch.Tensor:
-    """The vectors [B, D] of rows of token ids, row i for `rows[i]`; `cached_rows` at a time, or all (None)."""
+def encode_rows(model: Model, rows: Sequence[Item], pad_id: int, *, cached_rows: int | None = None) -> torch.Tensor:
+    """The vectors [B, D] of rows, as the model reads them, in their order; `cached_rows` at a time, or all (None)."""
     if cached_rows is None:
         vectors_BD: torch.Tensor = model.encoder(*pad(rows, pad_id, device=model.device))
         return vectors_BD

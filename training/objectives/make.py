@@ -1,6 +1,6 @@
 """Which objective does a recipe ask for?"""
 
-from training.data.collate import encode
+from training.data.collate import Batches, encode
 from training.data.rows import Splits
 from training.errors import TrainingError
 from training.losses.classify import balanced_weights
@@ -8,11 +8,12 @@ from training.modeling.encoder import LoadedEncoder
 from training.modeling.model import logits_name
 from training.objectives.base import Objective
 from training.objectives.classification import Classification, targets
+from training.objectives.labelled_pairs import LabelledPairs
 from training.objectives.retrieval import Retrieval, make_pairs
 from training.objectives.similarity import Similarity, scores_of
 from training.objectives.teacher import Teacher
 from training.recipe import Recipe
-from training.recipe.losses import SCORED_LOSSES, LossTable
+from training.recipe.losses import PAIR_LOSSES, SCORED_LOSSES, LossTable
 
 
 def make_objective(
@@ -25,8 +26,9 @@ def make_objective(
             the recipe needs.
     """
     assert (recipe.teacher is None) == (teacher is None)  # training/teacher.py makes it
-    for name, rows in (("train", splits.train), ("dev", splits.dev), ("test", splits.test)):
-        if not rows:
+    parts = {"train": splits.train, "dev": splits.dev, "test": splits.test}
+    for name, rows in parts.items():
+        if not rows and (name != "dev" or recipe.budget.choose == "best"):
             raise TrainingError(f"the {name} split has no rows; all of train, dev (to choose by) and test need some")
     if teacher is not None:
         _check_widths(recipe, loaded.encoder.width, teacher)
@@ -35,27 +37,42 @@ def make_objective(
         if loss.name == "triplet" and len(train.negative_ids) < len(train.ids):
             row = next(row for row in splits.train if row.negative is None)
             raise TrainingError(f"{row.where}: no negative; the triplet loss needs one in every row")
+        cuts, has_dev = recipe.head.cuts, bool(splits.dev)
         if loss.name in SCORED_LOSSES:
             if loss.name == "angle" and loaded.encoder.width % 2:
                 raise TrainingError(
                     f'loss.name = "angle": vectors of {loaded.encoder.width} numbers have no two halves; take "cosent"'
                 )
             scores_of([*splits.train, *splits.dev, *splits.test])  # one that is missing is named before the training
-            return Similarity(splits.train, train, splits.dev, dev, loaded.pad_id, loss, recipe.head.cuts, teacher)
-        return Retrieval(splits.train, train, dev, loaded.pad_id, loss, recipe.head.cuts, teacher)
-    right = targets(splits.train, splits.labels)
+            metric = "spearman" if has_dev else None
+            return Similarity(splits.train, train, splits.dev, dev, loaded.pad_id, loss, cuts, teacher, metric)
+        return Retrieval(splits.train, train, dev, loaded.pad_id, loss, cuts, teacher, "mrr" if has_dev else None)
+    right, dev_right = targets(splits.train, splits.labels), targets(splits.dev, splits.labels)
+    ids, dev_ids = (
+        encode(loaded.reader, [row.input for row in rows], loaded.max_tokens) for rows in (splits.train, splits.dev)
+    )
+    if loss.name in PAIR_LOSSES:
+        return LabelledPairs(splits.train, ids, right, dev_ids, dev_right, loaded.pad_id, loss)
     return Classification(
         rows=splits.train,
-        ids=encode(loaded.reader, [row.input for row in splits.train], loaded.max_tokens),
+        ids=ids,
         targets=right,
-        dev_ids=encode(loaded.reader, [row.input for row in splits.dev], loaded.max_tokens),
-        dev_targets=targets(splits.dev, splits.labels),
+        dev_ids=dev_ids,
+        dev_targets=dev_right,
         output=logits_name(recipe.head.name),
         pad_id=loaded.pad_id,
         table=loss,
         weights_C=balanced_weights(right, len(splits.labels)) if loss.class_weights == "balanced" else None,
+        metric="accuracy" if splits.dev else None,
         teacher=teacher,
     )
+
+
+def make_batches(objective: Objective, batch_size: int, *, seed: int) -> Batches:
+    """Which rows, or pairs of rows, each step of the objective takes."""
+    if isinstance(objective, LabelledPairs):
+        return objective.batches(batch_size, seed=seed)
+    return Batches(objective.lengths, batch_size, seed=seed)
 
 
 def _check_widths(recipe: Recipe, width: int, teacher: Teacher) -> None:

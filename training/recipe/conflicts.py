@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from training.recipe.data import Columns, DigitsData, reads_vectors
+from training.recipe.few_shot import few_shot_conflicts
 from training.recipe.losses import BATCH_LOSSES, SCORED_LOSSES
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def conflicts(recipe: "Recipe") -> Iterator[str]:
             'fp16 trains on CUDA only; take "bf16"',
         ),
     ]
-    for is_there, one, other, why in [*found, *_of_vectors(recipe)]:
+    for is_there, one, other, why in [*found, *few_shot_conflicts(recipe), *_of_vectors(recipe)]:
         if is_there:
             yield f"{one} and {other} disagree: {why}"
 

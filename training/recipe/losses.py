@@ -7,7 +7,8 @@ from pydantic import Field, model_validator
 from training.recipe.table import Table
 
 SCORED_LOSSES = ("cosent", "angle")  # of pairs with a score
-BATCH_LOSSES = ("in_batch_negatives", *SCORED_LOSSES)  # they compare the rows of a batch: it cannot be taken in parts
+PAIR_LOSSES = ("in_batch_negatives", "supervised_contrastive")  # those that stages can learn from labelled rows with
+BATCH_LOSSES = (*PAIR_LOSSES, *SCORED_LOSSES)  # they compare the rows of a batch: it cannot be taken in parts
 LOSSES = {  # the first is the usual
     "embed": ("in_batch_negatives", "triplet", *SCORED_LOSSES),
     "classify": ("cross_entropy", "focal"),
@@ -16,6 +17,7 @@ LOSS_KEYS = {
     "cross_entropy": {"label_smoothing", "class_weights", "contrastive_share", "temperature"},
     "focal": {"gamma", "class_weights", "contrastive_share", "temperature"},
     "in_batch_negatives": {"scale", "cached_rows"},
+    "supervised_contrastive": {"temperature", "cached_rows"},
     "triplet": {"margin"},
     "cosent": {"scale", "cached_rows"},
     "angle": {"scale", "cached_rows"},
@@ -25,7 +27,9 @@ LOSS_KEYS = {
 class LossTable(Table):
     """What training makes smaller, and for which task (training/losses.py). A key of another loss is refused."""
 
-    name: Literal["cross_entropy", "focal", "in_batch_negatives", "triplet", "cosent", "angle"]
+    name: Literal[
+        "cross_entropy", "focal", "in_batch_negatives", "supervised_contrastive", "triplet", "cosent", "angle"
+    ]
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     class_weights: Literal["none", "balanced"] = "none"  # balanced: rare labels weigh as much as common ones
     contrastive_share: float = Field(default=0.0, ge=0, lt=1)  # of the supervised contrastive loss over the vectors
@@ -42,6 +46,7 @@ class LossTable(Table):
         for key in sorted(self.changed() - {"name", *LOSS_KEYS[self.name]}):
             owners = " or ".join(f'"{name}"' for name, keys in LOSS_KEYS.items() if key in keys)
             raise ValueError(f'`{key}` belongs to name = {owners}, not "{self.name}"; leave it out')
-        if "temperature" in self.changed() and not self.contrastive_share:
+        is_contrastive = self.contrastive_share > 0 or self.name == "supervised_contrastive"
+        if "temperature" in self.changed() and not is_contrastive:
             raise ValueError("`temperature` is of the contrastive loss, whose `contrastive_share` is 0; leave it out")
         return self

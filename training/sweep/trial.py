@@ -61,7 +61,7 @@ def run(path: Path, folder: Path, overrides: Sequence[str]) -> None:
     if recipe.loss is None:
         raise TrainingError(f"{recipe.name} has no [data] and [loss], so there is nothing to try")
     splits = load_data(recipe, path.parent, progress)
-    loaded = load_encoder(recipe.encoder, [text for row in splits.train for text in row.texts], seed=recipe.seed)
+    loaded = load_encoder(recipe.encoder, [one for row in splits.train for one in row.inputs], seed=recipe.seed)
     model = build_model(loaded, recipe, splits.labels).to(pick_device(recipe.hardware))
     teacher = make_teacher(recipe.teacher, splits, model.device, progress)
     objective = Told(make_objective(recipe, recipe.loss, splits, loaded, teacher))

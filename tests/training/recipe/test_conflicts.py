@@ -106,6 +106,26 @@ CONFLICTS: dict[str, tuple[dict[str, object], str]] = {
         {"encoder": {"kind": "mlp"}, "data": {"source": "digits", "rows": "sequences"}},
         'encoder.kind = "mlp" and data.rows = "sequences" disagree: an mlp reads one vector a row, the others',
     ),
+    "patience with the last epoch": (
+        {"budget": {"choose": "last", "patience": 2}},
+        'budget.choose = "last" and budget.patience = 2 disagree: patience waits for a better dev metric',
+    ),
+    "nothing to choose by": (
+        {"data": {"source": "files", "train": "t.csv", "dev_share": 0}},
+        'data.dev_share = 0 and budget.choose = "best" disagree: there are no dev rows to choose an epoch by',
+    ),
+    "no rows to fit scope on": (
+        {
+            "data": {"source": "files", "train": "t.csv", "dev_share": 0},
+            "budget": {"choose": "last"},
+            "head": {"task": "classify", "out_of_scope": {"label": "none"}},
+        },
+        "data.dev_share = 0 and head.out_of_scope disagree: there are no dev rows to fit it on",
+    ),
+    "draws of pairs": (
+        {"task": "embed", "data": {"source": "files", "train": "t.csv", "per_label": 8}},
+        'data.per_label = 8 and head.task = "embed" disagree: its rows have no labels',
+    ),
     "adapters beside frozen layers": (
         {"encoder": {"source": "x", "freeze": "embeddings", "lora": {}}},
         'encoder.lora and encoder.freeze = "embeddings" disagree: with adapters all other weights of the encoder',
