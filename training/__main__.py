@@ -181,7 +181,9 @@ def _parser() -> argparse.ArgumentParser:
     comparing.add_argument("second", metavar="B", help="another")
     validating = commands.add_parser("validate", parents=[common], help="check a recipe and its data, or a data file")
     validating.add_argument("what", help="a recipe, the name of one in models/recipes, or a data file")
-    validating.add_argument("--task", choices=("classify", "embed"), default="classify", help="data files only")
+    validating.add_argument(
+        "--task", choices=("classify", "multi_label", "embed"), default="classify", help="data files only"
+    )
     validating.add_argument(
         "--column", type=_column, action="append", default=[], metavar="ROLE=NAME", help="data files only: text=message"
     )

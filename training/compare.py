@@ -17,8 +17,9 @@ from training.build import store_of
 from training.data.rows import Row
 from training.errors import TrainingError
 from training.evaluation.paired import LEVEL, Difference, difference, difference_of_means, mcnemar, sign_flip
+from training.export.decisions import decisions
 from training.judge import graph_outputs
-from training.metrics import class_figures, confusion_matrix, macro_f1, retrieval_ranks
+from training.metrics import class_figures, confusion_matrix, label_figures, macro_f1, micro_f1, retrieval_ranks
 from training.progress import Progress
 from training.recipe import load_recipe
 from training.run import load_data
@@ -72,7 +73,10 @@ def compare(path: Path, first: str, second: str, *, models: Path, progress: Prog
         raise TrainingError(f"{recipe.name} has no test rows")
     if len({head.task for head in heads}) > 1:
         raise TrainingError(f"{first} and {second} cannot be compared: one classifies, the other embeds")
-    judge = _by_labels if isinstance(heads[0], ClassifyHead) else _by_retrieval
+    types = {head.problem_type for head in heads if isinstance(head, ClassifyHead)}
+    if len(types) > 1:
+        raise TrainingError(f"{first} and {second} cannot be compared: {' and '.join(sorted(types))} differ")
+    judge = _by_label_sets if "multi_label" in types else _by_labels if types else _by_retrieval
     return judge(a, b, test, progress)
 
 
@@ -107,6 +111,31 @@ def _by_labels(a: Bundle, b: Bundle, test: Sequence[Row], progress: Progress) ->
     return _comparison(a, b, differences, hits_a_N, hits_b_N)
 
 
+def _by_label_sets(a: Bundle, b: Bundle, test: Sequence[Row], progress: Progress) -> Comparison:
+    """What decides is the F1 of each row, its mean and a test of it: macro-F1 is a figure of all rows together."""
+    texts = [row.text for row in test]
+    answers = [_answer_sets(bundle, texts, progress) for bundle in (a, b)]
+    labels = sorted(
+        {label for row in test for label in row.all_labels}.union(*(each for sets in answers for each in sets))
+    )
+    right_NC, a_NC, b_NC = (
+        np.array([[label in each for label in labels] for each in sets])
+        for sets in ([set(row.all_labels) for row in test], *answers)
+    )
+    a_N, b_N = (
+        np.array([micro_f1(*pair) for pair in zip(found_NC, right_NC, strict=True)]) for found_NC in (a_NC, b_NC)
+    )
+
+    def f1(found_NC: NDArray[np.bool_], rows: Ints) -> float:
+        return macro_f1(label_figures(found_NC[rows], right_NC[rows]))
+
+    differences = [
+        difference_of_means("f1_of_a_row", a_N, b_N, sign_flip(a_N, b_N)),
+        difference("macro_f1", lambda rows: f1(a_NC, rows), lambda rows: f1(b_NC, rows), len(test), None),
+    ]
+    return _comparison(a, b, differences, (a_NC == right_NC).all(axis=1), (b_NC == right_NC).all(axis=1))
+
+
 def _by_retrieval(a: Bundle, b: Bundle, test: Sequence[Row], progress: Progress) -> Comparison:
     texts, positives = [row.text for row in test], [row.positive or "" for row in test]
     ranks = []
@@ -131,3 +160,11 @@ def _answers(bundle: Bundle, texts: Sequence[str], progress: Progress) -> list[s
     head = bundle.manifest.heads[0]
     assert isinstance(head, ClassifyHead)
     return [head.labels[best] for best in graph_outputs(bundle, texts, progress)[head.output].argmax(axis=1)]
+
+
+def _answer_sets(bundle: Bundle, texts: Sequence[str], progress: Progress) -> list[set[str]]:
+    """The labels of each text."""
+    head = bundle.manifest.heads[0]
+    assert isinstance(head, ClassifyHead)
+    given_NC = decisions(head, graph_outputs(bundle, texts, progress)[head.output])
+    return [{head.labels[place] for place in np.flatnonzero(given_C)} for given_C in given_NC]

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from app.bundle.manifest import EMBEDDING_OUTPUT
@@ -18,7 +19,8 @@ from training.data.overview import Overview, overview, sentences
 from training.data.report import write_report
 from training.data.rows import Row, Splits
 from training.errors import TrainingError
-from training.evaluation.classifier import Classifier, judge_classifier
+from training.evaluation.judges import JUDGES
+from training.evaluation.trained import TrainedHead
 from training.hardware import pick_device
 from training.loop import Trained, train
 from training.modeling import ClassifierHead, LoadedEncoder, Model, load_encoder
@@ -81,7 +83,8 @@ def fine_tune(
     curves = curves_png(trained.history, trained.metric, trained.best_epoch)
     with progress.step("judging on test rows"):
         if isinstance(recipe.head, ClassifyTask):
-            judged = judge_classifier(Classifier(recipe.head, model, loaded, splits), probes, figures)
+            trained_head = TrainedHead(recipe.head, model, loaded, splits)
+            judged = JUDGES[recipe.head.problem_type](trained_head, probes, figures)
             _write(runs, judged.private)
             report = judged.report | {METRICS_FILE: metrics_file(judged.metrics)}
             tuned = Tuned(model, loaded, judged.fitted, judged.metrics, report)
@@ -125,8 +128,8 @@ def _baselines(
     if recipe.head.task == "embed":
         with progress.step("baseline: the encoder before training"):
             return {"encoder_before_training": retrieval_scores(model, make_pairs(splits.test, loaded), loaded.pad_id)}
-    classifier = Classifier(recipe.head, model, loaded, splits)
-    train_N, test_N = classifier.targets(splits.train), classifier.targets(splits.test)
+    classifier = TrainedHead(recipe.head, model, loaded, splits)
+    train_N, test_N = (np.array(targets(rows, splits.labels)) for rows in (splits.train, splits.test))
     with progress.step("baseline: tf-idf and a linear SVM"):
         texts, test_texts = ([row.text for row in rows] for rows in (splits.train, splits.test))
         svm = tfidf_svm(texts, train_N, test_texts, test_N, recipe.seed)

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
 
 from training.data import describe
 from training.data.lengths import CHARACTERS, Ruler, token_ruler
@@ -15,6 +14,7 @@ from training.modeling import load_encoder
 from training.progress import Progress
 from training.recipe import Recipe, load_recipe
 from training.recipe.data import Columns, FileData
+from training.recipe.heads import RowKind
 from training.run import load_data, read_probes
 
 FAULTS_FILE = "faults.txt"
@@ -42,9 +42,7 @@ def validate_recipe(path: Path, *, progress: Progress, report: Path | None = Non
     return f"{recipe.name}: the recipe and its data are sound"
 
 
-def validate_file(
-    path: Path, *, task: Literal["classify", "embed"], columns: Mapping[str, str], report: Path | None = None
-) -> list[str]:
+def validate_file(path: Path, *, task: RowKind, columns: Mapping[str, str], report: Path | None = None) -> list[str]:
     """Check every row of one data file; returns lines on what they are like.
 
     Raises:

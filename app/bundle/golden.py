@@ -1,8 +1,8 @@
 """Does this device give the outputs that the model gave when it was exported?
 
-`golden.jsonl` holds raw texts, with the label that the model gave by the name of each single-label head; `golden.npz`
-the raw graph outputs of the torch model for them, row by row, by output name (over-long texts are cut at their end).
-What a caller sees is compared: unit vectors and probabilities, not logits. B rows, D dimensions, C labels.
+`golden.jsonl` holds raw texts, with the label that had the largest logit, by the name of each head with labels;
+`golden.npz` the raw graph outputs of the torch model for them, row by row, by output name (over-long texts are cut at
+their end). What a caller sees is compared: unit vectors and probabilities, not logits. B rows, D dimensions, C labels.
 """
 
 import io
@@ -70,7 +70,7 @@ def load_golden(bundle: Bundle) -> GoldenRows:
     if len(texts) != manifest.golden.rows or not all(isinstance(text, str) for text in texts):
         raise BundleError("B09-golden-files", f"golden.jsonl does not hold {manifest.golden.rows} texts")
     for head in manifest.heads:
-        if isinstance(head, ClassifyHead) and head.problem_type == "single_label":
+        if isinstance(head, ClassifyHead):
             _check_names(head, rows, outputs[head.output])
     return GoldenRows(texts, outputs)
 

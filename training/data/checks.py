@@ -1,18 +1,21 @@
 """Is a record a row, and what became of the rows of a run?
 
 A text or a label is a string that is not blank, has no NUL and no half of a surrogate pair (no tokenizer takes one).
-Blanks around a label are dropped: " billing" and "billing" are one class. A list of one label is that label.
+Blanks around a label are dropped: " billing" and "billing" are one class. A list of one label is that label; where a
+row may have several, a list may hold any number of them, and none.
 """
 
 import re
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 from training.data.findings import Check, Finding, places
 from training.data.records import Record, kind_of
 from training.data.rows import Row, Splits
 from training.recipe.data import Columns
+from training.recipe.heads import RowKind
 
 SHOWN_LABELS = 3
 HALF_OF_A_PAIR = re.compile("[\ud800-\udfff]")
@@ -45,15 +48,15 @@ class SeveralLabels(BadValue):
     """A record has more than one label."""
 
 
-def wanted_columns(columns: Columns, task: str) -> list[str]:
+def wanted_columns(columns: Columns, task: RowKind) -> list[str]:
     """The columns that a row of this task has."""
-    if task == "classify":
+    if task != "embed":
         return [columns.text, columns.label]
     return [columns.text, columns.positive, *([columns.negative] if columns.negative else [])]
 
 
-def to_row(record: Record, columns: Columns, task: str) -> Row:
-    """The row of a record.
+def to_row(record: Record, columns: Columns, task: RowKind, label_separator: str | None = None) -> Row:
+    """The row of a record. `label_separator` parts the labels of a multi-label row that come as one text.
 
     Raises:
         SeveralLabels: it has more labels than the one that is asked for.
@@ -64,12 +67,13 @@ def to_row(record: Record, columns: Columns, task: str) -> Row:
     text = _text(record, columns.text)
     if task == "classify":
         return Row(text, record.where, label=_label(record, columns.label))
+    if task == "multi_label":
+        return Row(text, record.where, labels=_labels(record, columns.label, label_separator))
     negative = _text(record, columns.negative) if columns.negative else None
     return Row(text, record.where, positive=_text(record, columns.positive), negative=negative)
 
 
 def _label(record: Record, column: str) -> str:
-    """The label, one object for all rows that have it: a million rows have few labels."""
     value = record.values.get(column)
     if isinstance(value, list):
         if len(value) > 1:
@@ -78,14 +82,37 @@ def _label(record: Record, column: str) -> str:
         if not value:
             raise BadValue(f'"{column}" is a list without a label')
         record = Record(record.where, {column: value[0]})
+    return _name(record, column)
+
+
+def _labels(record: Record, column: str, separator: str | None) -> tuple[str, ...]:
+    """The labels, sorted; there may be none."""
+    value = _value(record, column)
+    if isinstance(value, str) and separator is not None:
+        value = value.split(separator) if value.strip() else []
+    if not isinstance(value, list):
+        way_out = "; data.label_separator parts a text" if isinstance(value, str) else ""
+        raise BadValue(f'"{column}" is {kind_of(value)}, not a list of labels{way_out}')
+    labels = sorted(_name(Record(record.where, {column: each}), column) for each in value)
+    if twice := next((one for one, next_one in pairwise(labels) if one == next_one), None):
+        raise BadValue(f'"{column}" has the label "{twice}" twice')
+    return tuple(labels)
+
+
+def _name(record: Record, column: str) -> str:
+    """A label, one object for all rows that have it: a million rows have few labels."""
     return sys.intern(_text(record, column).strip())
 
 
-def _text(record: Record, column: str) -> str:
+def _value(record: Record, column: str) -> object:
     if column not in record.values:
         there = ", ".join(record.values) or "none"
         raise BadValue(f'no key "{column}"; its keys: {there}')
-    value = record.values[column]
+    return record.values[column]
+
+
+def _text(record: Record, column: str) -> str:
+    value = _value(record, column)
     if not isinstance(value, str):
         raise BadValue(f'"{column}" is {kind_of(value)}, not a text')
     if not value or value.isspace():
@@ -105,7 +132,7 @@ def describe(splits: Splits) -> list[str]:
     report += [said(splits, check, findings) for check, findings in splits.findings.items() if findings]
     if splits.labels:
         rows_of = Counter({label: 0 for label in splits.labels})
-        rows_of.update(row.label for row in splits.train if row.label is not None)
+        rows_of.update(label for row in splits.train for label in row.all_labels)
         ordered = sorted(rows_of.items(), key=lambda item: (item[1], item[0]))
         report.append(f"{len(ordered)} labels in train; fewest rows: {_list(ordered[:SHOWN_LABELS])}")
         report.append(f"most rows: {_list(ordered[::-1][:SHOWN_LABELS])}")

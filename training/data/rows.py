@@ -14,8 +14,9 @@ from training.data.findings import Check, Finding
 class Row:
     """One line of data.
 
-    `where` is `file.jsonl:12`, or the template a sentence comes from. Classification has `label`; embedding has
-    `positive` and perhaps `negative`. Rows of one `group` never stand in two splits.
+    `where` is `file.jsonl:12`, or the template a sentence comes from. Classification has `label`, multi-label
+    classification `labels`, sorted and perhaps none; embedding has `positive` and perhaps `negative`. Rows of one
+    `group` never stand in two splits.
     """
 
     text: str
@@ -24,11 +25,22 @@ class Row:
     positive: str | None = None
     negative: str | None = None
     group: str | None = None
+    labels: tuple[str, ...] | None = None
 
     @property
     def texts(self) -> list[str]:
         """Every single text of the row, `text` first."""
         return [text for text in (self.text, self.positive, self.negative) if text is not None]
+
+    @property
+    def answer(self) -> str | tuple[str, ...] | None:
+        """What a model shall say of the text: its label, or all its labels; None where it has no such thing."""
+        return self.label if self.labels is None else self.labels
+
+    @property
+    def all_labels(self) -> tuple[str, ...]:
+        """Its labels, be they one, several or none."""
+        return self.labels or (() if self.label is None else (self.label,))
 
 
 @dataclass(frozen=True, slots=True)

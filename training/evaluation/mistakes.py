@@ -13,6 +13,7 @@ from training.data.rows import Row
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 MISTAKES_FILE = "report/mistakes.jsonl"
 SHOWN = 100
 LENGTH_PARTS = 4
@@ -37,13 +38,41 @@ def worst_mistakes(rows: Sequence[Row], probs_NC: Floats, targets_N: Ints, label
     return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()
 
 
-def by_length(lengths_N: Ints, right_N: NDArray[np.bool_]) -> list[dict[str, float]]:
-    """Accuracy in parts of like length in tokens, a quarter of the rows each as far as equal lengths allow."""
+def worst_label_sets(
+    rows: Sequence[Row], probs_NC: Floats, given_NC: Bools, right_NC: Bools, labels: Sequence[str]
+) -> bytes:
+    """`worst_mistakes` where a row may have several labels: those first whose wrong labels are the furthest off. The
+    scores are those of the labels that are missing or too many.
+    """
+    wrong_NC = given_NC != right_NC
+    distance_N = (np.abs(probs_NC - right_NC) * wrong_NC).max(axis=1)
+    worst = [row for row in np.argsort(-distance_N, kind="stable")[:SHOWN] if wrong_NC[row].any()]
+
+    def named(are_there_C: Bools) -> list[str]:
+        return [label for label, is_there in zip(labels, are_there_C, strict=True) if is_there]
+
+    lines = [
+        {
+            "text": rows[row].text,
+            "where": rows[row].where,
+            "labels": named(right_NC[row]),
+            "answer": named(given_NC[row]),
+            "scores": {label: round(float(probs_NC[row, labels.index(label)]), 4) for label in named(wrong_NC[row])},
+        }
+        for row in worst
+    ]
+    return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()
+
+
+def by_length(lengths_N: Ints, right_N: Bools, figure: str = "accuracy") -> list[dict[str, float]]:
+    """The share of right answers, called `figure`, in parts of like length in tokens, a quarter of the rows each as far
+    as equal lengths allow.
+    """
     edges = np.unique(np.quantile(lengths_N, np.linspace(0, 1, LENGTH_PARTS + 1)[1:], method="higher"))
     place_N = np.searchsorted(edges, lengths_N)
     parts = []
     for place in range(len(edges)):
         inside_N = place_N == place
         part = {"tokens_from": int(lengths_N[inside_N].min()), "tokens_to": int(lengths_N[inside_N].max())}
-        parts.append({**part, "rows": int(inside_N.sum()), "accuracy": float(right_N[inside_N].mean())})
+        parts.append({**part, "rows": int(inside_N.sum()), figure: float(right_N[inside_N].mean())})
     return parts

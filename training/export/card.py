@@ -23,6 +23,9 @@ SCOPE_SCORES = {
 FIGURES = {
     "accuracy": "Accuracy",
     "macro_f1": "Macro-F1",
+    "micro_f1": "Micro-F1",
+    "macro_average_precision": "Macro average precision",
+    "exact_match": "All labels of a text right",
     "brier": "Brier score",
     "ece_before": "Calibration error (ECE) before temperature scaling",
     "ece_after": "Calibration error (ECE) after temperature scaling",
@@ -48,7 +51,7 @@ def _use(manifest: Manifest) -> Iterator[str]:
     yield "## Use"
     for head in manifest.heads:
         if isinstance(head, ClassifyHead):
-            yield f"- `POST /classify`, head `{head.name}`: one of {len(head.labels)} labels, with a probability."
+            yield f"- `POST /classify`, head `{head.name}`: {_gives(head)}, with a probability."
             if head.out_of_scope:
                 name = SCOPE_SCORES[head.out_of_scope.score]
                 yield f"  A text whose {name} is under {head.out_of_scope.threshold:.4g} is out of scope."
@@ -60,6 +63,12 @@ def _use(manifest: Manifest) -> Iterator[str]:
     if manifest.prompts:
         yield f"- Prompts: {', '.join(f'`{name}`' for name in manifest.prompts)}."
     yield f"- Vectors may share an index with those of other bundles of space `{manifest.space}`, and of no other."
+
+
+def _gives(head: ClassifyHead) -> str:
+    if head.problem_type == "multi_label":
+        return f"any of {len(head.labels)} labels, each from a threshold of its own"
+    return f"one of {len(head.labels)} labels"
 
 
 def _data(manifest: Manifest) -> Iterator[str]:
@@ -90,6 +99,10 @@ def _figures(manifest: Manifest) -> Iterator[str]:
     for name, value in found.items():
         others = (one.get(name) for one in _baselines(manifest).values())
         yield f"| {FIGURES[name]} | {_number(value)} |" + "".join(f" {_number(other)} |" for other in others)
+    if at_half := cast("Mapping[str, float]", manifest.metrics.get("at_half") or {}):
+        yield ""
+        yield f"At one threshold of 0.5 for all labels: macro-F1 {_number(at_half['macro_f1'])}, micro-F1 "
+        yield f"{_number(at_half['micro_f1'])}. The thresholds are fitted on dev; `per_class` in the report has them."
     if probes := cast("Mapping[str, Any]", manifest.metrics.get("probes") or {}):
         yield ""
         yield f"On {probes['rows']} sentences written apart from the data: accuracy {_number(probes['accuracy'])}."
@@ -115,7 +128,7 @@ def _limits(manifest: Manifest) -> Iterator[str]:
     yield "## Limits"
     if _is_trained(manifest):
         yield "- The figures hold for texts like those of the test split; measure on your own before you rely on them."
-    if any(isinstance(head, ClassifyHead) for head in manifest.heads):
+    if any(isinstance(head, ClassifyHead) and head.problem_type == "single_label" for head in manifest.heads):
         yield "- It always prefers some label: texts of another kind get one too, often with a low probability."
     yield "- Longer texts are refused, or cut where the request says so; what is cut away has no influence."
     yield "- It has the biases of its data and of the encoder under it; it is no ground for decisions about people."

@@ -12,46 +12,63 @@ import numpy as np
 from app.bundle.manifest import EMBEDDING_OUTPUT, ClassifyHead, EmbedHead
 from app.bundle.scoring import unit
 from training.data.rows import Row
-from training.export.compare import CLEAR_MARGIN, VECTOR_LIMIT, Floats, Outputs, margins
+from training.export.compare import VECTOR_LIMIT, Floats, Outputs
+from training.export.decisions import decisions, unsure
+from training.metrics import label_figures, macro_f1
 
 
 @dataclass(frozen=True, slots=True)
 class Exam:
-    """Texts, and how to judge the outputs for them: the metric, and how many rows are too close to call."""
+    """Texts, and how to judge the outputs for them: the metric, and how far rows that are too close to call might move
+    it.
+    """
 
     metric: str
     texts: Sequence[str]
-    judge: Callable[[Outputs], tuple[float, int]]
+    judge: Callable[[Outputs], tuple[float, float]]
     rows: int
 
 
 def make_exam(head: EmbedHead | ClassifyHead, test: Sequence[Row]) -> Exam | None:
-    """Accuracy for a classifier, recall at 1 for an embedder; None without test rows."""
+    """Accuracy for one label a text, macro-F1 for several, recall at 1 for an embedder; None without test rows."""
     if not test:
         return None
-    if isinstance(head, ClassifyHead):
-        return _classification(head, test)
-    return _retrieval(test)
+    if not isinstance(head, ClassifyHead):
+        return _retrieval(test)
+    return _multi_label(head, test) if head.problem_type == "multi_label" else _single_label(head, test)
 
 
-def _classification(head: ClassifyHead, test: Sequence[Row]) -> Exam:
-    def judge(outputs: Outputs) -> tuple[float, int]:
+def _single_label(head: ClassifyHead, test: Sequence[Row]) -> Exam:
+    def judge(outputs: Outputs) -> tuple[float, float]:
         logits_NC = outputs[head.output]
         found = [head.labels[index] for index in logits_NC.argmax(axis=1)]
         hits = sum(label == row.label for label, row in zip(found, test, strict=True))
-        return hits / len(test), int((margins(logits_NC) <= CLEAR_MARGIN).sum())
+        return hits / len(test), float(unsure(head, logits_NC).any(axis=1).mean())
 
     return Exam("accuracy", [row.text for row in test], judge, len(test))
+
+
+def _multi_label(head: ClassifyHead, test: Sequence[Row]) -> Exam:
+    right_NC = np.array([[label in row.all_labels for label in head.labels] for row in test])
+
+    def judge(outputs: Outputs) -> tuple[float, float]:
+        logits_NC = outputs[head.output]
+        given_NC, unsure_NC = decisions(head, logits_NC), unsure(head, logits_NC)
+        ends = (np.where(unsure_NC, side_NC, given_NC) for side_NC in (right_NC, ~right_NC))
+        best, worst = (macro_f1(label_figures(end_NC, right_NC)) for end_NC in ends)
+        return macro_f1(label_figures(given_NC, right_NC)), best - worst
+
+    return Exam("macro_f1", [row.text for row in test], judge, len(test))
 
 
 def _retrieval(test: Sequence[Row]) -> Exam:
     """Each text against the positives of all rows; a positive that stands there twice competes once."""
     positives = [row.positive or "" for row in test]
 
-    def judge(outputs: Outputs) -> tuple[float, int]:
+    def judge(outputs: Outputs) -> tuple[float, float]:
         vectors = unit(outputs[EMBEDDING_OUTPUT])
         leads_N = _leads(vectors[: len(test)], vectors[len(test) :], positives)
-        return float(np.mean(leads_N > 0)), int((np.abs(leads_N) <= 2 * VECTOR_LIMIT).sum())
+        return float(np.mean(leads_N > 0)), float((np.abs(leads_N) <= 2 * VECTOR_LIMIT).mean())
 
     return Exam("recall_at_1", [row.text for row in test] + positives, judge, len(test))
 

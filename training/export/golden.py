@@ -92,8 +92,9 @@ def record(
 
 def as_files(golden: Golden, heads: Sequence[Head]) -> tuple[bytes, bytes]:
     """`golden.jsonl` and `golden.npz`. Lines are ASCII, so that nothing in a text can end one."""
-    names = [_label_names(head, golden.outputs[head.output]) for head in _single_label(heads)]
-    keys = [head.name for head in _single_label(heads)]
+    classifiers = [head for head in heads if isinstance(head, ClassifyHead)]
+    names = [_label_names(head, golden.outputs[head.output]) for head in classifiers]
+    keys = [head.name for head in classifiers]
     lines = []
     for row, text in enumerate(golden.texts):
         labels = {key: column[row] for key, column in zip(keys, names, strict=True)}
@@ -103,9 +104,6 @@ def as_files(golden: Golden, heads: Sequence[Head]) -> tuple[bytes, bytes]:
     return ("\n".join(lines) + "\n").encode("ascii"), archive.getvalue()
 
 
-def _single_label(heads: Sequence[Head]) -> list[ClassifyHead]:
-    return [head for head in heads if isinstance(head, ClassifyHead) and head.problem_type == "single_label"]
-
-
 def _label_names(head: ClassifyHead, logits_BC: Floats) -> list[str]:
+    """The label of the largest value of each row, whatever the problem type: it tells the order of the labels."""
     return [head.labels[index] for index in logits_BC.argmax(axis=1)]

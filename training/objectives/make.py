@@ -1,16 +1,25 @@
 """Which objective does a recipe ask for?"""
 
+from collections.abc import Callable, Mapping
+
 from training.data.collate import encode
 from training.data.rows import Splits
 from training.errors import TrainingError
-from training.losses.classify import balanced_weights
 from training.modeling.encoder import LoadedEncoder
 from training.modeling.model import logits_name
 from training.objectives.base import Objective
-from training.objectives.classification import Classification, targets
+from training.objectives.classification import single_label
+from training.objectives.multi_label import multi_label
 from training.objectives.retrieval import Retrieval, make_pairs
+from training.objectives.supervised import Lesson, Supervised
 from training.recipe import Recipe
+from training.recipe.heads import ProblemType
 from training.recipe.losses import LossTable
+
+LESSONS: Mapping[ProblemType, Callable[[str, LossTable, Splits], Lesson]] = {
+    "single_label": single_label,
+    "multi_label": multi_label,
+}
 
 
 def make_objective(recipe: Recipe, loss: LossTable, splits: Splits, loaded: LoadedEncoder) -> Objective:
@@ -28,15 +37,10 @@ def make_objective(recipe: Recipe, loss: LossTable, splits: Splits, loaded: Load
             row = next(row for row in splits.train if row.negative is None)
             raise TrainingError(f"{row.where}: no negative; the triplet loss needs one in every row")
         return Retrieval(splits.train, train, dev, loaded.pad_id, loss, recipe.head.cuts)
-    right = targets(splits.train, splits.labels)
-    return Classification(
+    return Supervised(
         rows=splits.train,
         ids=encode(loaded.tokenizer, [row.text for row in splits.train], loaded.max_tokens),
-        targets=right,
         dev_ids=encode(loaded.tokenizer, [row.text for row in splits.dev], loaded.max_tokens),
-        dev_targets=targets(splits.dev, splits.labels),
-        output=logits_name(recipe.head.name),
         pad_id=loaded.pad_id,
-        table=loss,
-        weights_C=balanced_weights(right, len(splits.labels)) if loss.class_weights == "balanced" else None,
+        lesson=LESSONS[recipe.head.problem_type](logits_name(recipe.head.name), loss, splits),
     )

@@ -10,13 +10,16 @@ if TYPE_CHECKING:
     from training.recipe.run import Recipe
 
 
+Conflict = tuple[bool, str, str, str]  # is it there, one setting, the other, why
+
+
 def conflicts(recipe: "Recipe") -> Iterator[str]:
     """One line for each pair of settings that disagree."""
     encoder, optim, budget, hardware = recipe.encoder, recipe.optim, recipe.budget, recipe.hardware
     loss = recipe.loss.name if recipe.loss else ""
     share = recipe.loss.contrastive_share if recipe.loss else 0.0
     accumulates, is_frozen = budget.accumulate > 1, getattr(encoder, "freeze", None) == "all"
-    found: list[tuple[bool, str, str, str]] = [
+    found: list[Conflict] = [
         (
             accumulates and loss == "in_batch_negatives",
             f"budget.accumulate = {budget.accumulate}",
@@ -66,6 +69,29 @@ def conflicts(recipe: "Recipe") -> Iterator[str]:
             'fp16 trains on CUDA only; take "bf16"',
         ),
     ]
-    for is_there, one, other, why in found:
+    for is_there, one, other, why in [*found, *_of_problem_type(recipe)]:
         if is_there:
             yield f"{one} and {other} disagree: {why}"
+
+
+def _of_problem_type(recipe: "Recipe") -> Iterator[Conflict]:
+    """What is for one label a text, and what is for many."""
+    rows, data = recipe.head.rows, recipe.data
+    head = f'head.problem_type = "{rows}"' if rows == "multi_label" else f'head.task = "{recipe.head.task}"'
+    if rows != "multi_label":
+        separator = getattr(data, "label_separator", None)
+        why = 'a row has one label; take head.problem_type = "multi_label" for several'
+        yield separator is not None, f'data.label_separator = "{separator}"', head, why
+        return
+    scope, coverages = getattr(recipe.head, "out_of_scope", None), "coverages" in recipe.head.changed()
+    yield scope is not None, "head.out_of_scope", head, "a text that fits no label gets none of them"
+    yield coverages, "head.coverages", head, "a set of labels is what it answers already"
+    yield getattr(data, "one_label_only", False), "data.one_label_only = true", head, "it takes rows of several labels"
+    yield (
+        data is not None and data.source == "home-assistant-intents",
+        ('data.source = "home-assistant-intents"'),
+        head,
+        "its sentences have one label each",
+    )
+    yield recipe.probes is not None, f'probes = "{recipe.probes}"', head, "probes have one label each"
+    yield recipe.baselines, "baselines = true", head, "the baselines give one label a text"

@@ -9,8 +9,8 @@ from training.recipe.table import Table
 
 
 class Columns(Table):
-    """Which column of a row is what. Classification reads `text` and `label`; embedding reads `text`, `positive` and,
-    where it is named, `negative`.
+    """Which column of a row is what. Classification reads `text` and `label`, which is a list for a multi-label head;
+    embedding reads `text`, `positive` and, where it is named, `negative`.
     """
 
     text: str = "text"
@@ -34,6 +34,7 @@ class RowsData(Table):
         default=[]
     )  # train rows that share any single text with these are left out
     one_label_only: bool = False  # rows whose label is a list of several are left out, not refused
+    label_separator: str | None = Field(default=None, min_length=1)  # multi-label: what parts the labels of a text, "|"
     origin: str = ""  # who made the data and under which licence, for the model card
 
     @model_validator(mode="after")

@@ -4,12 +4,18 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from training.recipe.heads import RowKind
 from training.recipe.table import Table
 
-LOSSES = {"embed": ("in_batch_negatives", "triplet"), "classify": ("cross_entropy", "focal")}  # the first is the usual
+LOSSES: dict[RowKind, tuple[str, ...]] = {  # the first is the usual one
+    "embed": ("in_batch_negatives", "triplet"),
+    "classify": ("cross_entropy", "focal"),
+    "multi_label": ("binary_cross_entropy",),
+}
 LOSS_KEYS = {
     "cross_entropy": {"label_smoothing", "class_weights", "contrastive_share", "temperature"},
     "focal": {"gamma", "class_weights", "contrastive_share", "temperature"},
+    "binary_cross_entropy": {"class_weights"},
     "in_batch_negatives": {"scale"},
     "triplet": {"margin"},
 }
@@ -18,7 +24,7 @@ LOSS_KEYS = {
 class LossTable(Table):
     """What training makes smaller, and for which task (training/losses.py). A key of another loss is refused."""
 
-    name: Literal["cross_entropy", "focal", "in_batch_negatives", "triplet"]
+    name: Literal["cross_entropy", "focal", "binary_cross_entropy", "in_batch_negatives", "triplet"]
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     class_weights: Literal["none", "balanced"] = "none"  # balanced: rare labels weigh as much as common ones
     contrastive_share: float = Field(default=0.0, ge=0, lt=1)  # of the supervised contrastive loss over the vectors

@@ -17,7 +17,7 @@ def test_accuracy_is_by_the_manifests_labels() -> None:
 
     assert exam is not None
     assert (exam.metric, exam.texts, exam.rows) == ("accuracy", ["a", "b", "c", "d"], 4)
-    assert exam.judge({"logits_a": logits}) == (0.5, 1)
+    assert exam.judge({"logits_a": logits}) == (0.5, 0.25)
 
 
 def test_recall_is_the_one_of_training() -> None:

@@ -6,6 +6,8 @@ from pydantic import ValidationError
 from tests.training.tiny import MakeRecipe
 from training.recipe import Recipe
 
+SEVERAL = {"task": "classify", "problem_type": "multi_label"}
+BINARY = {"name": "binary_cross_entropy"}
 CONFLICTS: dict[str, tuple[dict[str, object], str]] = {
     "parts of in-batch negatives": (
         {"task": "embed", "budget": {"accumulate": 2}},
@@ -35,6 +37,34 @@ CONFLICTS: dict[str, tuple[dict[str, object], str]] = {
         {"encoder": {"source": "x", "freeze": "all"}, "optim": {"name": "muon"}},
         'encoder.freeze = "all" and optim.name = "muon" disagree: muon moves the matrices of the encoder',
     ),
+    "scope of several labels": (
+        {"head": {**SEVERAL, "out_of_scope": 0.5}, "loss": BINARY},
+        'head.out_of_scope and head.problem_type = "multi_label" disagree: a text that fits no label gets none of them',
+    ),
+    "sets of several labels": (
+        {"head": {**SEVERAL, "coverages": [0.9]}, "loss": BINARY},
+        'head.coverages and head.problem_type = "multi_label" disagree: a set of labels is what it answers already',
+    ),
+    "one label only of several": (
+        {"head": SEVERAL, "loss": BINARY, "data": {"source": "files", "train": "x.csv", "one_label_only": True}},
+        'data.one_label_only = true and head.problem_type = "multi_label" disagree: it takes rows of several labels',
+    ),
+    "sentences of one label": (
+        {"head": SEVERAL, "loss": BINARY, "data": {"source": "home-assistant-intents"}},
+        'data.source = "home-assistant-intents" and head.problem_type = "multi_label" disagree: its sentences have one',
+    ),
+    "probes of one label": (
+        {"head": SEVERAL, "loss": BINARY, "probes": "x.jsonl"},
+        'probes = "x.jsonl" and head.problem_type = "multi_label" disagree: probes have one label each',
+    ),
+    "baselines of one label": (
+        {"head": SEVERAL, "loss": BINARY, "baselines": True},
+        'baselines = true and head.problem_type = "multi_label" disagree: the baselines give one label a text',
+    ),
+    "a separator of one label": (
+        {"data": {"source": "files", "train": "x.csv", "label_separator": "|"}},
+        'data.label_separator = "|" and head.task = "classify" disagree: a row has one label; take head.problem_type',
+    ),
     "half precision on the CPU": (
         {"hardware": {"device": "cpu", "precision": "fp16"}},
         'hardware.precision = "fp16" and hardware.device = "cpu" disagree: fp16 trains on CUDA only; take "bf16"',
@@ -53,8 +83,14 @@ def test_both_settings_are_named(tables: dict[str, object], message: str, make_r
 
 @pytest.mark.parametrize(
     "tables",
-    [{}, {"loss": {"name": "focal"}}, {"head": {"task": "classify", "out_of_scope": 0.5}}, {"task": "embed"}],
-    ids=["plain", "focal", "scope", "embed"],
+    [
+        {},
+        {"head": SEVERAL, "loss": BINARY},
+        {"loss": {"name": "focal"}},
+        {"head": {"task": "classify", "out_of_scope": 0.5}},
+        {"task": "embed"},
+    ],
+    ids=["plain", "several labels", "focal", "scope", "embed"],
 )
 def test_a_recipe_survives_a_round_trip(tables: dict[str, object], make_recipe: MakeRecipe) -> None:
     recipe = make_recipe(**tables)

@@ -28,9 +28,9 @@ from training.export.compare import (
     check_finite,
     check_shapes,
     logits_difference,
-    margins,
     vector_difference,
 )
+from training.export.decisions import margins
 from training.export.golden import hard_texts
 from training.export.packed.graph import HALF_MOST
 from training.export.packed.reference import PackedReference, Rows, roomy, tight

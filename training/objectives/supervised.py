@@ -1,0 +1,68 @@
+"""Every text has a right answer: what does a head learn of it?
+
+What differs from head to head – its output, targets, loss and dev metric – is its lesson; what all heads share are the
+tokenised texts. B rows of a batch, C values of an output, N training rows, M dev rows.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from training.data.collate import pad
+from training.data.rows import Row
+from training.evaluate import predict_ids
+from training.modeling.model import Model
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What one head learns.
+
+    `targets` and `dev_targets` have a row for each text, of the type that `loss` and `score` read. `loss` is of the
+    model's outputs by name and the targets of a batch, its mean as a scalar; `score` is of the head's outputs [M, C]
+    and the dev targets, and has the key `metric`, of which more is better.
+    """
+
+    output: str
+    targets: torch.Tensor
+    dev_targets: NDArray[Any]
+    metric: str
+    loss: Callable[[Mapping[str, torch.Tensor], torch.Tensor], torch.Tensor]
+    score: Callable[[Floats, NDArray[Any]], Mapping[str, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Supervised:
+    """The objective of one head over tokenised texts."""
+
+    rows: Sequence[Row]
+    ids: Sequence[Sequence[int]]
+    dev_ids: Sequence[Sequence[int]]
+    pad_id: int
+    lesson: Lesson
+
+    @property
+    def metric(self) -> str:
+        """That of the lesson."""
+        return self.lesson.metric
+
+    @property
+    def lengths(self) -> Sequence[int]:
+        """Tokens of each training row."""
+        return [len(row) for row in self.ids]
+
+    def loss(self, model: Model, indices: Sequence[int]) -> torch.Tensor:
+        """The lesson's, of the batch."""
+        outputs = model(*pad([self.ids[index] for index in indices], self.pad_id, device=model.device))
+        return self.lesson.loss(outputs, self.lesson.targets[list(indices)].to(model.device))
+
+    def score(self, model: Model) -> Mapping[str, float]:
+        """The lesson's, on dev."""
+        outputs = predict_ids(model, self.dev_ids, pad_id=self.pad_id)
+        return self.lesson.score(outputs[self.lesson.output], self.lesson.dev_targets)
