@@ -35,7 +35,7 @@ ENVIRONMENT = {
     "TRANSFORMERS_VERBOSITY": "error",
 }
 RECIPES = Path("models/recipes")
-ROLES = ("text", "label", "positive", "negative")  # as in a recipe's data.columns
+ROLES = ("text", "label", "value", "positive", "negative")  # as in a recipe's data.columns
 INTERRUPTED, TERMINATED = 130, 143  # 128 + the signal, as shells count
 
 
@@ -182,7 +182,7 @@ def _parser() -> argparse.ArgumentParser:
     validating = commands.add_parser("validate", parents=[common], help="check a recipe and its data, or a data file")
     validating.add_argument("what", help="a recipe, the name of one in models/recipes, or a data file")
     validating.add_argument(
-        "--task", choices=("classify", "multi_label", "embed"), default="classify", help="data files only"
+        "--task", choices=("classify", "multi_label", "regression", "embed"), default="classify", help="data files only"
     )
     validating.add_argument(
         "--column", type=_column, action="append", default=[], metavar="ROLE=NAME", help="data files only: text=message"

@@ -1,7 +1,7 @@
 """Is one bundle better than another? Both are judged on the same test rows, as callers get their answers."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,11 +20,14 @@ from training.evaluation.paired import LEVEL, Difference, difference, difference
 from training.export.decisions import decisions
 from training.judge import graph_outputs
 from training.metrics import class_figures, confusion_matrix, label_figures, macro_f1, micro_f1, retrieval_ranks
+from training.objectives.regression import values
 from training.progress import Progress
 from training.recipe import load_recipe
+from training.recipe.heads import ProblemType
 from training.run import load_data
 
 Ints = NDArray[np.int64]
+ERRORS = ("mae",)  # figures of which less is better
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +52,13 @@ class Comparison:
         how = f"{first.metric} {first.a:.4f} → {first.b:.4f}, p = {first.p:.2g} on {self.rows:,} test rows"
         if first.p >= LEVEL:
             return f"{self.a} and {self.b} cannot be told apart: {how}"
-        return f"{self.b} is {'better' if first.by > 0 else 'worse'} than {self.a}: {how}"
+        is_better = first.by < 0 if first.metric in ERRORS else first.by > 0
+        return f"{self.b} is {'better' if is_better else 'worse'} than {self.a}: {how}"
 
     def _line(self, each: Difference) -> str:
         low, high = each.interval
-        alone = f"; right alone: A {self.only_a}, B {self.only_b}" if each is self.differences[0] else ""
+        word = "nearer" if each.metric in ERRORS else "right alone"
+        alone = f"; {word}: A {self.only_a}, B {self.only_b}" if each is self.differences[0] else ""
         return f"  {each.metric}: {each.by:+.4f} (95 %: {low:+.4f} to {high:+.4f}){alone}"
 
 
@@ -76,7 +81,7 @@ def compare(path: Path, first: str, second: str, *, models: Path, progress: Prog
     types = {head.problem_type for head in heads if isinstance(head, ClassifyHead)}
     if len(types) > 1:
         raise TrainingError(f"{first} and {second} cannot be compared: {' and '.join(sorted(types))} differ")
-    judge = _by_label_sets if "multi_label" in types else _by_labels if types else _by_retrieval
+    judge = BY_TYPE[types.pop()] if types else _by_retrieval
     return judge(a, b, test, progress)
 
 
@@ -134,6 +139,21 @@ def _by_label_sets(a: Bundle, b: Bundle, test: Sequence[Row], progress: Progress
         difference("macro_f1", lambda rows: f1(a_NC, rows), lambda rows: f1(b_NC, rows), len(test), None),
     ]
     return _comparison(a, b, differences, (a_NC == right_NC).all(axis=1), (b_NC == right_NC).all(axis=1))
+
+
+def _by_values(a: Bundle, b: Bundle, test: Sequence[Row], progress: Progress) -> Comparison:
+    right_N, texts = values(test), [row.text for row in test]
+    found = [graph_outputs(bundle, texts, progress)[bundle.manifest.heads[0].output][:, 0] for bundle in (a, b)]
+    a_N, b_N = (np.abs(each - right_N) for each in found)
+    differences = [difference_of_means("mae", a_N, b_N, sign_flip(a_N, b_N))]
+    return _comparison(a, b, differences, a_N < b_N, b_N < a_N)
+
+
+BY_TYPE: Mapping[ProblemType, Callable[[Bundle, Bundle, Sequence[Row], Progress], Comparison]] = {
+    "single_label": _by_labels,
+    "multi_label": _by_label_sets,
+    "regression": _by_values,
+}
 
 
 def _by_retrieval(a: Bundle, b: Bundle, test: Sequence[Row], progress: Progress) -> Comparison:

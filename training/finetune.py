@@ -23,10 +23,11 @@ from training.evaluation.judges import JUDGES
 from training.evaluation.trained import TrainedHead
 from training.hardware import pick_device
 from training.loop import Trained, train
-from training.modeling import ClassifierHead, LoadedEncoder, Model, load_encoder
+from training.modeling import ClassifierHead, LoadedEncoder, Model, load_encoder, logits_name
 from training.modeling.depth import freeze
 from training.objectives import make_objective
 from training.objectives.classification import targets
+from training.objectives.regression import scale_of, values
 from training.objectives.retrieval import make_pairs, retrieval_scores, scores_by_size
 from training.progress import Progress
 from training.recipe import Recipe
@@ -78,6 +79,7 @@ def fine_tune(
     baselines = _baselines(recipe, model, loaded, splits, progress) if recipe.baselines else {}
     prints = fingerprint(recipe, splits, loaded)
     trained = train(model, objective, recipe, folder=runs, fingerprint=prints, resume=resume, progress=progress)
+    _give_values(model, recipe, splits)
     findings = {check: len(found) for check, found in view.findings.items()}
     figures = {**_run_figures(trained, splits), "findings": findings, "baselines": baselines}
     curves = curves_png(trained.history, trained.metric, trained.best_epoch)
@@ -92,6 +94,15 @@ def fine_tune(
             tuned = _judge_embedder(model, loaded, splits, recipe.head.cuts, figures)
     model.cpu()  # where the export and its gate run
     return replace(tuned, report=tuned.report | {CURVES_FILE: curves})
+
+
+def _give_values(model: Model, recipe: Recipe, splits: Splits) -> None:
+    """A regression has learned standardised values; from here on it gives those of the data."""
+    if recipe.head.rows == "regression":
+        scale = scale_of(values(splits.train))
+        head = model.heads[logits_name(recipe.head.name)]
+        assert isinstance(head, ClassifierHead)
+        head.rescale(scale.mean, scale.deviation)
 
 
 def _check(recipe: Recipe, splits: Splits, loaded: LoadedEncoder, runs: Path, progress: Progress) -> Overview:
@@ -115,7 +126,9 @@ def build_model(loaded: LoadedEncoder, recipe: Recipe, labels: Sequence[str]) ->
         if head.cuts and max(head.cuts) >= loaded.encoder.width:
             raise TrainingError(f"head.cuts: {max(head.cuts)} is no cut of a vector of {loaded.encoder.width} numbers")
         return Model(loaded.encoder, {})
-    return Model(loaded.encoder, {head.name: ClassifierHead(loaded.encoder.width, len(labels), head.dropout)})
+    return Model(
+        loaded.encoder, {head.name: ClassifierHead(loaded.encoder.width, len(head.outputs(labels)), head.dropout)}
+    )
 
 
 def _baselines(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 from sklearn.metrics import average_precision_score
 
 Floats = NDArray[np.float32]
@@ -120,6 +121,34 @@ def brier_score(probs_NC: Floats, targets_N: Ints) -> float:
     right_NC = np.zeros(probs_NC.shape)
     right_NC[np.arange(len(targets_N)), targets_N] = 1
     return float(((probs_NC - right_NC) ** 2).sum(axis=1).mean())
+
+
+def mean_absolute_error(values_N: NDArray[np.float64], found_N: NDArray[np.float64]) -> float:
+    """In units of the values."""
+    return float(np.abs(values_N - found_N).mean())
+
+
+def root_mean_squared_error(values_N: NDArray[np.float64], found_N: NDArray[np.float64]) -> float:
+    """In units of the values; far misses weigh more than in the mean absolute error."""
+    return float(np.sqrt(((values_N - found_N) ** 2).mean()))
+
+
+def r_squared(values_N: NDArray[np.float64], found_N: NDArray[np.float64]) -> float:
+    """The share of the variance of the values that is explained: 1 is perfect, 0 is what their mean would reach."""
+    variance = float(((values_N - values_N.mean()) ** 2).mean())
+    return 1 - float(((values_N - found_N) ** 2).mean()) / variance if variance else 0.0
+
+
+def pearson(values_N: NDArray[np.float64], found_N: NDArray[np.float64]) -> float:
+    """The linear correlation; 0 where one side is constant."""
+    if np.ptp(values_N) == 0 or np.ptp(found_N) == 0:
+        return 0.0
+    return float(np.corrcoef(values_N, found_N)[0, 1])
+
+
+def spearman(values_N: NDArray[np.float64], found_N: NDArray[np.float64]) -> float:
+    """The linear correlation of the ranks, equal values sharing theirs; 0 where one side is constant."""
+    return pearson(rankdata(values_N), rankdata(found_N))
 
 
 def retrieval_ranks(queries_ND: Floats, candidates_ND: Floats, texts: list[str]) -> Ints:

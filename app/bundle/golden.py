@@ -130,6 +130,8 @@ def _check_vectors(head: EmbedHead, limits: Limits, want: Floats, got: Floats) -
 def _check_probabilities(head: ClassifyHead, limits: Limits, want: Floats, got: Floats) -> None:
     a, b = probabilities(head, want), probabilities(head, got)
     distance = np.abs(a - b).max(axis=1)
+    if head.problem_type == "regression":
+        distance = distance / _spread(a)
     row = int(distance.argmax())
     if distance[row] > limits.probability:
         raise BundleError("B10-golden", f"head {head.name}: golden row {row} differs by {distance[row]:.1e}")
@@ -139,3 +141,8 @@ def _check_probabilities(head: ClassifyHead, limits: Limits, want: Floats, got: 
     clear = ordered[:, -1] - ordered[:, -2] > limits.clear_margin
     if (changed := np.flatnonzero(clear & (a.argmax(axis=1) != b.argmax(axis=1)))).size:
         raise BundleError("B10-golden", f"head {head.name}: golden row {int(changed[0])} has another label")
+
+
+def _spread(values_BC: Floats) -> float:
+    """How far apart values lie, from least to most: what a difference of them is measured in."""
+    return float(max(np.ptp(values_BC), 1e-3 * np.abs(values_BC).max(), 1e-6))

@@ -25,12 +25,12 @@ class Fitted:
 
 
 def head_of(task: ClassifyTask, labels: Sequence[str], fitted: Fitted) -> ClassifyHead:
-    """The head as a manifest has it, its labels in the order of the logits."""
+    """The head as a manifest has it; `labels` are those of the data, in the order of the logits."""
     return ClassifyHead(
         name=task.name,
         output=logits_name(task.name),
         problem_type=task.problem_type,
-        labels=list(labels),
+        labels=task.outputs(labels),
         temperature=fitted.temperature,
         thresholds=dict(fitted.thresholds),
         conformal=dict(fitted.conformal),

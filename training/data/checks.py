@@ -2,7 +2,7 @@
 
 A text or a label is a string that is not blank, has no NUL and no half of a surrogate pair (no tokenizer takes one).
 Blanks around a label are dropped: " billing" and "billing" are one class. A list of one label is that label; where a
-row may have several, a list may hold any number of them, and none.
+row may have several, a list may hold any number of them, and none. A value is a finite number.
 """
 
 import re
@@ -18,6 +18,9 @@ from training.recipe.data import Columns
 from training.recipe.heads import RowKind
 
 SHOWN_LABELS = 3
+SHOWN_LETTERS = 20
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+LARGEST = 1e30  # in float32 a product of some of its size with a weight still holds
 HALF_OF_A_PAIR = re.compile("[\ud800-\udfff]")
 WHAT: Mapping[Check, str] = {
     "duplicate": "rows with the text of another of their split",
@@ -50,6 +53,8 @@ class SeveralLabels(BadValue):
 
 def wanted_columns(columns: Columns, task: RowKind) -> list[str]:
     """The columns that a row of this task has."""
+    if task == "regression":
+        return [columns.text, columns.value]
     if task != "embed":
         return [columns.text, columns.label]
     return [columns.text, columns.positive, *([columns.negative] if columns.negative else [])]
@@ -69,6 +74,8 @@ def to_row(record: Record, columns: Columns, task: RowKind, label_separator: str
         return Row(text, record.where, label=_label(record, columns.label))
     if task == "multi_label":
         return Row(text, record.where, labels=_labels(record, columns.label, label_separator))
+    if task == "regression":
+        return Row(text, record.where, value=_number(record, columns.value))
     negative = _text(record, columns.negative) if columns.negative else None
     return Row(text, record.where, positive=_text(record, columns.positive), negative=negative)
 
@@ -97,6 +104,19 @@ def _labels(record: Record, column: str, separator: str | None) -> tuple[str, ..
     if twice := next((one for one, next_one in pairwise(labels) if one == next_one), None):
         raise BadValue(f'"{column}" has the label "{twice}" twice')
     return tuple(labels)
+
+
+def _number(record: Record, column: str) -> float:
+    """A number that float32 holds; a text is read as one, for CSV has only texts."""
+    value = _value(record, column)
+    if isinstance(value, str) and NUMBER.fullmatch(value.strip()):
+        value = float(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        shown = f' ("{value[:SHOWN_LETTERS]}")' if isinstance(value, str) else ""
+        raise BadValue(f'"{column}" is {kind_of(value)}{shown}, not a number')
+    if not abs(value) <= LARGEST:
+        raise BadValue(f'"{column}" is {kind_of(value)}, over {LARGEST:g}')
+    return float(value)
 
 
 def _name(record: Record, column: str) -> str:
@@ -136,6 +156,10 @@ def describe(splits: Splits) -> list[str]:
         ordered = sorted(rows_of.items(), key=lambda item: (item[1], item[0]))
         report.append(f"{len(ordered)} labels in train; fewest rows: {_list(ordered[:SHOWN_LABELS])}")
         report.append(f"most rows: {_list(ordered[::-1][:SHOWN_LABELS])}")
+    values = sorted(row.value for row in splits.train if row.value is not None)
+    if values:
+        middle = values[len(values) // 2]
+        report.append(f"values in train: from {values[0]:g} to {values[-1]:g}, half of them up to {middle:g}")
     return report
 
 

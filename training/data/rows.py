@@ -15,8 +15,8 @@ class Row:
     """One line of data.
 
     `where` is `file.jsonl:12`, or the template a sentence comes from. Classification has `label`, multi-label
-    classification `labels`, sorted and perhaps none; embedding has `positive` and perhaps `negative`. Rows of one
-    `group` never stand in two splits.
+    classification `labels`, sorted and perhaps none, a regression `value`; embedding has `positive` and perhaps
+    `negative`. Rows of one `group` never stand in two splits.
     """
 
     text: str
@@ -26,6 +26,7 @@ class Row:
     negative: str | None = None
     group: str | None = None
     labels: tuple[str, ...] | None = None
+    value: float | None = None
 
     @property
     def texts(self) -> list[str]:
@@ -33,8 +34,10 @@ class Row:
         return [text for text in (self.text, self.positive, self.negative) if text is not None]
 
     @property
-    def answer(self) -> str | tuple[str, ...] | None:
-        """What a model shall say of the text: its label, or all its labels; None where it has no such thing."""
+    def answer(self) -> str | tuple[str, ...] | float | None:
+        """What a model shall say of the text: its label, all its labels or its value; None where it has no such."""
+        if self.value is not None:
+            return self.value
         return self.label if self.labels is None else self.labels
 
     @property

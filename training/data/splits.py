@@ -108,12 +108,14 @@ def untangle(pools: Mapping[Split, Pool], *, as_published: bool = False) -> Unta
 def _note_conflict(met: Untangled, row: Row, first: Row, as_published: bool) -> None:
     met.findings["conflict"].append(Finding(row.where, first.where, f"{_said(row)} against {_said(first)}"))
     if not as_published:
-        met.problems.append(
-            f"{row.where}: its label is {_said(row)}, but {first.where} has the same text as {_said(first)}"
-        )
+        what = "label" if row.value is None else "value"
+        other = f"{first.where} has the same text as {_said(first)}"
+        met.problems.append(f"{row.where}: its {what} is {_said(row)}, but {other}")
 
 
 def _said(row: Row) -> str:
+    if row.value is not None:
+        return f"{row.value:g}"
     return ", ".join(f'"{label}"' for label in row.all_labels) or "none"
 
 
@@ -182,6 +184,9 @@ def refuse_too_few(pools: Mapping[Split, Pool], task: RowKind) -> list[str]:
     if task == "multi_label":
         named = {split for split in SPLITS if any(row.all_labels for row in pools[split].rows)}
         problems += [f"{split}: no row has a label" for split in SPLITS if pools[split].rows and split not in named]
+    values = {row.value for row in pools["train"].rows}
+    if task == "regression" and len(values) == 1:
+        problems.append(f"train: every row has the value {values.pop():g}; there is nothing to learn")
     if task == "classify" and len(labels) == 1:
         problems.append(f'train: every row has the label "{labels[0]}"; a classifier needs two')
     return problems

@@ -64,6 +64,16 @@ def worst_label_sets(
     return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()
 
 
+def worst_values(rows: Sequence[Row], right_N: NDArray[np.float64], found_N: NDArray[np.float64]) -> bytes:
+    """A JSON line for each of the values that are furthest off: text, place, its value, the answer."""
+    worst = np.argsort(-np.abs(right_N - found_N), kind="stable")[:SHOWN]
+    lines = [
+        {"text": rows[row].text, "where": rows[row].where, "value": right_N[row], "answer": round(found_N[row], 4)}
+        for row in worst
+    ]
+    return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()
+
+
 def by_length(lengths_N: Ints, right_N: Bools, figure: str = "accuracy") -> list[dict[str, float]]:
     """The share of right answers, called `figure`, in parts of like length in tokens, a quarter of the rows each as far
     as equal lengths allow.

@@ -26,6 +26,12 @@ FIGURES = {
     "micro_f1": "Micro-F1",
     "macro_average_precision": "Macro average precision",
     "exact_match": "All labels of a text right",
+    "mae": "Mean absolute error",
+    "rmse": "Root of the mean squared error",
+    "mae_of_the_mean": "Mean absolute error of always answering with the mean of train",
+    "r_squared": "Share of the variance explained (R²)",
+    "pearson": "Pearson correlation",
+    "spearman": "Spearman rank correlation",
     "brier": "Brier score",
     "ece_before": "Calibration error (ECE) before temperature scaling",
     "ece_after": "Calibration error (ECE) after temperature scaling",
@@ -51,7 +57,7 @@ def _use(manifest: Manifest) -> Iterator[str]:
     yield "## Use"
     for head in manifest.heads:
         if isinstance(head, ClassifyHead):
-            yield f"- `POST /classify`, head `{head.name}`: {_gives(head)}, with a probability."
+            yield f"- `POST /classify`, head `{head.name}`: {_gives(head)}."
             if head.out_of_scope:
                 name = SCOPE_SCORES[head.out_of_scope.score]
                 yield f"  A text whose {name} is under {head.out_of_scope.threshold:.4g} is out of scope."
@@ -67,8 +73,10 @@ def _use(manifest: Manifest) -> Iterator[str]:
 
 def _gives(head: ClassifyHead) -> str:
     if head.problem_type == "multi_label":
-        return f"any of {len(head.labels)} labels, each from a threshold of its own"
-    return f"one of {len(head.labels)} labels"
+        return f"any of {len(head.labels)} labels, each from a threshold of its own, with a probability"
+    if head.problem_type == "regression":
+        return "a number"
+    return f"one of {len(head.labels)} labels, with a probability"
 
 
 def _data(manifest: Manifest) -> Iterator[str]:

@@ -52,8 +52,13 @@ def vector_difference(want: Outputs, got: Outputs, where: str, *, rule: str = "G
     return _hold(np.abs(unit(a_BD) - unit(b_BD)).max(axis=1), VECTOR_LIMIT, rule, f"{where}: unit vectors")
 
 
-def logits_difference(want: Outputs, got: Outputs, where: str, *, rule: str = "G05-logits") -> float | None:
+def logits_difference(
+    want: Outputs, got: Outputs, where: str, *, rule: str = "G05-logits", units: Mapping[str, float] | None = None
+) -> float | None:
     """The largest difference of any logit; None for a model without classifier heads.
+
+    Args:
+        units: by output, what its differences are measured in; 1 where it is not named.
 
     Raises:
         GateError: over the limit.
@@ -61,7 +66,11 @@ def logits_difference(want: Outputs, got: Outputs, where: str, *, rule: str = "G
     names = [name for name in want if name != EMBEDDING_OUTPUT]
     if not names:
         return None
-    return max(_hold(np.abs(want[n] - got[n]).max(axis=1), LOGIT_LIMIT, rule, f"{where}: {n}") for n in names)
+    found = []
+    for name in names:
+        difference_B = np.abs(want[name] - got[name]).max(axis=1) / (units or {}).get(name, 1.0)
+        found.append(_hold(difference_B, LOGIT_LIMIT, rule, f"{where}: {name}"))
+    return max(found)
 
 
 def check_labels(want: Outputs, got: Outputs, heads: Sequence[ClassifyHead], where: str) -> None:

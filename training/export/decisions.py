@@ -16,7 +16,9 @@ CLEAR_MARGIN = 1e-4  # two logits closer than this may change places, and a logi
 
 
 def decisions(head: ClassifyHead, logits_BC: Floats) -> Bools:
-    """Which labels each row is given, [B, C]."""
+    """Which labels each row is given, [B, C]; of a regression [B, 0], for it decides nothing."""
+    if head.problem_type == "regression":
+        return np.zeros((len(logits_BC), 0), bool)
     if head.problem_type == "multi_label":
         return probabilities(head, logits_BC) >= thresholds(head)
     given_BC = np.zeros(logits_BC.shape, bool)
@@ -25,7 +27,9 @@ def decisions(head: ClassifyHead, logits_BC: Floats) -> Bools:
 
 
 def unsure(head: ClassifyHead, logits_BC: Floats) -> Bools:
-    """Which of `decisions` the rounding of another runtime may change, [B, C]."""
+    """Which of `decisions` the rounding of another runtime may change, in their shape."""
+    if head.problem_type == "regression":
+        return np.zeros((len(logits_BC), 0), bool)
     if head.problem_type == "multi_label":
         limits_C = thresholds(head).astype(np.float64)
         with np.errstate(divide="ignore"):  # thresholds of 0 and 1 are the infinite logits

@@ -115,7 +115,7 @@ def describe(
         prompts=loaded.prompts,
         space=space(trunk, " → ".join([pooling_name(loaded.pooling), *after_pooling(loaded.encoder)]), tokenizer),
         inputs=[Tensor(name=name, dtype="int64", axes=list(AXES)) for name in INPUTS],
-        outputs=_outputs(finished.model, loaded.encoder.width, len(finished.labels)),
+        outputs=_outputs(finished.model, loaded.encoder.width),
         files=files,
         golden=Golden(rows=golden_rows),
         parity=dict(parity),
@@ -150,8 +150,8 @@ def weights_digest(weights: Mapping[str, torch.Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _outputs(model: Model, width: int, labels: int) -> list[Tensor]:
-    widths = {EMBEDDING_OUTPUT: width} | dict.fromkeys(model.heads, labels)
+def _outputs(model: Model, width: int) -> list[Tensor]:
+    widths = {EMBEDDING_OUTPUT: width} | {name: head.width for name, head in model.classifiers.items()}
     return [Tensor(name=name, dtype="float32", axes=["batch", size]) for name, size in widths.items()]
 
 
@@ -172,6 +172,10 @@ def _reference(finished: Finished) -> Json:
     if finished.labels:
         by_label = Counter(label for row in rows for label in row.all_labels)
         reference["label_shares"] = {label: round(by_label[label] / len(rows), 6) for label in finished.labels}
+    if finished.recipe.head.rows == "regression":
+        values_N = np.array([row.value for row in rows], np.float64)
+        shares = np.linspace(0, 1, 5)
+        reference["values"] = {f"{share:g}": float(np.quantile(values_N, share)) for share in shares}
     return reference
 
 

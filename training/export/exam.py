@@ -4,7 +4,7 @@ The same figures as in training (training/finetune.py), but by the manifest's la
 list that does not belong to the graph shows here. N rows, C labels, D dimensions.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,9 +12,11 @@ import numpy as np
 from app.bundle.manifest import EMBEDDING_OUTPUT, ClassifyHead, EmbedHead
 from app.bundle.scoring import unit
 from training.data.rows import Row
-from training.export.compare import VECTOR_LIMIT, Floats, Outputs
+from training.export.compare import LOGIT_LIMIT, VECTOR_LIMIT, Floats, Outputs
 from training.export.decisions import decisions, unsure
-from training.metrics import label_figures, macro_f1
+from training.metrics import label_figures, macro_f1, mean_absolute_error
+from training.objectives.regression import values
+from training.recipe.heads import ProblemType
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +32,14 @@ class Exam:
 
 
 def make_exam(head: EmbedHead | ClassifyHead, test: Sequence[Row]) -> Exam | None:
-    """Accuracy for one label a text, macro-F1 for several, recall at 1 for an embedder; None without test rows."""
+    """Accuracy for one label a text, macro-F1 for several, the mean absolute error for a value, recall at 1 for an
+    embedder; None without test rows.
+    """
     if not test:
         return None
     if not isinstance(head, ClassifyHead):
         return _retrieval(test)
-    return _multi_label(head, test) if head.problem_type == "multi_label" else _single_label(head, test)
+    return BY_TYPE[head.problem_type](head, test)
 
 
 def _single_label(head: ClassifyHead, test: Sequence[Row]) -> Exam:
@@ -59,6 +63,23 @@ def _multi_label(head: ClassifyHead, test: Sequence[Row]) -> Exam:
         return macro_f1(label_figures(given_NC, right_NC)), best - worst
 
     return Exam("macro_f1", [row.text for row in test], judge, len(test))
+
+
+def _regression(head: ClassifyHead, test: Sequence[Row]) -> Exam:
+    right_N = values(test)
+    unit = max(1.0, float(np.abs(right_N).max()))
+
+    def judge(outputs: Outputs) -> tuple[float, float]:
+        return mean_absolute_error(right_N, outputs[head.output][:, 0].astype(np.float64)), LOGIT_LIMIT * unit
+
+    return Exam("mae", [row.text for row in test], judge, len(test))
+
+
+BY_TYPE: Mapping[ProblemType, Callable[[ClassifyHead, Sequence[Row]], Exam]] = {
+    "single_label": _single_label,
+    "multi_label": _multi_label,
+    "regression": _regression,
+}
 
 
 def _retrieval(test: Sequence[Row]) -> Exam:

@@ -30,10 +30,12 @@ from training.export.decisions import decisions
 from training.export.exam import make_exam
 from training.export.int8 import Pair, Quantizer, openvino_errors
 from training.metrics import micro_f1
+from training.objectives.regression import values
 from training.progress import Progress
 
 MEAN_COSINE, WORST_COSINE, ALONE_COSINE = 0.995, 0.985, 0.9999
 LABELS_EQUAL, METRIC_LOSS = 0.99, 0.005
+VALUES_APART = 0.05  # of a regression, from those of fp32, in standard deviations of the judged rows' own values
 JUDGED_ROWS = 3000
 BATCH = 8
 ALONE_ROWS = 96  # spread over the rows, which run alone, in batches of like length, and as they come
@@ -192,21 +194,29 @@ def _check_alone(runner: IrRunner, rows: Rows, classifiers: Sequence[ClassifyHea
 
 
 def _judge(runner: IrRunner, questions: Questions, head: ClassifyHead) -> dict[str, float | int]:
-    """The share of labels that are equal – of those of both graphs, those that the other gives too – and the metric."""
+    """How far answers are the same, and what the metric loses."""
     found, wanted = runner.run(questions.judged), questions.judged_reference
-    rows = len(questions.labelled)
-    equal = micro_f1(decisions(head, found[head.output]), decisions(head, wanted[head.output]))
     exam = make_exam(head, questions.labelled)
     assert exam is not None  # there are rows
     before, after = exam.judge(wanted)[0], exam.judge(found)[0]
-    _hold(equal >= LABELS_EQUAL, f"{equal:.2%} of the labels are equal over {rows} rows; {LABELS_EQUAL:.0%} are wanted")
+    figures = {"judged_rows": exam.rows, "metric_fp32": round(before, 6), "metric": round(after, 6)}
+    if head.problem_type == "regression":
+        _hold_values(wanted[head.output], found[head.output], questions.labelled, after - before)
+        return figures
+    equal = micro_f1(decisions(head, found[head.output]), decisions(head, wanted[head.output]))
+    what = f"{equal:.2%} of the labels are equal over {exam.rows} rows; {LABELS_EQUAL:.0%} are wanted"
+    _hold(equal >= LABELS_EQUAL, what)
     _hold(before - after <= METRIC_LOSS, f"{exam.metric} falls from {before:.4f} to {after:.4f}")
-    return {
-        "judged_rows": rows,
-        "labels_equal": round(equal, 6),
-        "metric_fp32": round(before, 6),
-        "metric": round(after, 6),
-    }
+    return figures | {"labels_equal": round(equal, 6)}
+
+
+def _hold_values(wanted_N1: Floats, found_N1: Floats, rows: Sequence[Row], more: float) -> None:
+    """Values stay near those of fp32, and their mean absolute error grows by no more than `METRIC_LOSS` deviations."""
+    deviation = float(values(rows).std())
+    apart = float(np.abs(wanted_N1 - found_N1).mean())
+    limit = VALUES_APART * deviation
+    _hold(apart <= limit, f"values are {apart:.3g} apart in the mean; the limit is {limit:.3g}")
+    _hold(more <= METRIC_LOSS * deviation, f"the mean absolute error grows by {more:.3g}")
 
 
 def _cosines(a_BD: Floats, b_BD: Floats) -> Floats:

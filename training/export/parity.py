@@ -162,6 +162,7 @@ class _Gate:
         self._tokenizer = load_tokenizer(shipped.tokenizer)
         self._runner = GraphRunner(shipped.graph, reference.pad_id)
         self.judged = [head for head in shipped.heads if isinstance(head, ClassifyHead)]
+        self._units = {name: head.unit for name, head in reference.model.classifiers.items()}
         self.rows = 0
         self.vector = 0.0
         self.alone = 0.0
@@ -212,7 +213,7 @@ class _Gate:
         check_finite(want, where, "torch model")
         check_finite(got, where, "graph")
         self.vector = max(self.vector, vector_difference(want, got, where))
-        if (logits := logits_difference(want, got, where)) is not None:
+        if (logits := logits_difference(want, got, where, units=self._units)) is not None:
             self.logits = max(self.logits or 0.0, logits)
         check_labels(want, got, self.judged, where)
         self.rows += len(rows)
@@ -232,7 +233,7 @@ class _Gate:
         ):
             place = f"{where}, rows {how}"
             self.alone = max(self.alone, vector_difference(outputs, other, place, rule="G07-neighbours"))
-            logits_difference(outputs, other, place, rule="G07-neighbours")
+            logits_difference(outputs, other, place, rule="G07-neighbours", units=self._units)
 
 
 def _first_line(error: Exception) -> str:

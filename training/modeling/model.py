@@ -42,6 +42,11 @@ class Model(nn.Module):
         """Where the weights are, and inputs must be."""
         return next(self.parameters()).device
 
+    @property
+    def classifiers(self) -> dict[str, ClassifierHead]:
+        """The heads by output."""
+        return {name: head for name, head in self.heads.items() if isinstance(head, ClassifierHead)}
+
     def forward(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> dict[str, torch.Tensor]:
         """`sentence_embedding` [B, D] and, for each head, `logits_<head>` [B, C]."""
         vector_BD: torch.Tensor = self.encoder(ids_BT, mask_BT)

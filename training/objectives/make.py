@@ -10,6 +10,7 @@ from training.modeling.model import logits_name
 from training.objectives.base import Objective
 from training.objectives.classification import single_label
 from training.objectives.multi_label import multi_label
+from training.objectives.regression import regression
 from training.objectives.retrieval import Retrieval, make_pairs
 from training.objectives.supervised import Lesson, Supervised
 from training.recipe import Recipe
@@ -19,6 +20,7 @@ from training.recipe.losses import LossTable
 LESSONS: Mapping[ProblemType, Callable[[str, LossTable, Splits], Lesson]] = {
     "single_label": single_label,
     "multi_label": multi_label,
+    "regression": regression,
 }
 
 

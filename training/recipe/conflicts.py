@@ -75,23 +75,37 @@ def conflicts(recipe: "Recipe") -> Iterator[str]:
 
 
 def _of_problem_type(recipe: "Recipe") -> Iterator[Conflict]:
-    """What is for one label a text, and what is for many."""
+    """What is for one label a text is not for several, or for a number."""
     rows, data = recipe.head.rows, recipe.data
-    head = f'head.problem_type = "{rows}"' if rows == "multi_label" else f'head.task = "{recipe.head.task}"'
-    if rows != "multi_label":
-        separator = getattr(data, "label_separator", None)
-        why = 'a row has one label; take head.problem_type = "multi_label" for several'
-        yield separator is not None, f'data.label_separator = "{separator}"', head, why
+    is_other = rows in ("multi_label", "regression")
+    head = f'head.problem_type = "{rows}"' if is_other else f'head.task = "{recipe.head.task}"'
+    if (separator := getattr(data, "label_separator", None)) is not None:
+        why = 'it parts the labels of a text, which only head.problem_type = "multi_label" has'
+        yield rows != "multi_label", f'data.label_separator = "{separator}"', head, why
+    if not is_other:
         return
+    many = rows == "multi_label"
     scope, coverages = getattr(recipe.head, "out_of_scope", None), "coverages" in recipe.head.changed()
-    yield scope is not None, "head.out_of_scope", head, "a text that fits no label gets none of them"
-    yield coverages, "head.coverages", head, "a set of labels is what it answers already"
-    yield getattr(data, "one_label_only", False), "data.one_label_only = true", head, "it takes rows of several labels"
     yield (
-        data is not None and data.source == "home-assistant-intents",
-        ('data.source = "home-assistant-intents"'),
+        scope is not None,
+        "head.out_of_scope",
         head,
-        "its sentences have one label each",
+        ("a text that fits no label gets none of them" if many else "a value has no scope"),
     )
+    yield (
+        coverages,
+        "head.coverages",
+        head,
+        ("a set of labels is what it answers already" if many else "there are no labels to make sets of"),
+    )
+    yield (
+        getattr(data, "one_label_only", False),
+        "data.one_label_only = true",
+        head,
+        ("it takes rows of several labels" if many else "its rows have no labels"),
+    )
+    source = data.source if data is not None else ""
+    is_sampled = source == "home-assistant-intents"
+    yield is_sampled, f'data.source = "{source}"', head, "its sentences have one label each"
     yield recipe.probes is not None, f'probes = "{recipe.probes}"', head, "probes have one label each"
     yield recipe.baselines, "baselines = true", head, "the baselines give one label a text"

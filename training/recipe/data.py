@@ -9,12 +9,13 @@ from training.recipe.table import Table
 
 
 class Columns(Table):
-    """Which column of a row is what. Classification reads `text` and `label`, which is a list for a multi-label head;
-    embedding reads `text`, `positive` and, where it is named, `negative`.
+    """Which column of a row is what. Classification reads `text` and `label`, which is a list for a multi-label head, a
+    regression `text` and `value`; embedding reads `text`, `positive` and, where it is named, `negative`.
     """
 
     text: str = "text"
     label: str = "label"
+    value: str = "value"
     positive: str = "positive"
     negative: str | None = None
 

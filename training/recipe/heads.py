@@ -1,5 +1,6 @@
 """What does the model answer?"""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -7,8 +8,10 @@ from pydantic import Field, model_validator
 from app.bundle.manifest import Name, ScopeScore
 from training.recipe.table import Table
 
-RowKind = Literal["embed", "classify", "multi_label"]  # what a row of data tells beside its text
-ProblemType = Literal["single_label", "multi_label"]
+RowKind = Literal["embed", "classify", "multi_label", "regression"]  # what a row of data tells beside its text
+ProblemType = Literal["single_label", "multi_label", "regression"]
+
+VALUE = "value"  # the name of what a regression gives
 
 
 class EmbedTask(Table):
@@ -59,7 +62,7 @@ class ClassifyTask(Table):
 
     task: Literal["classify"]
     name: Name = "label"
-    problem_type: ProblemType = "single_label"  # one label a text, or any number of them
+    problem_type: ProblemType = "single_label"  # one label a text, any number of them, or a number
     dropout: float = Field(default=0.1, ge=0, lt=1)
     out_of_scope: ScopeTable | None = None
     # Of conformal sets, fitted on dev.
@@ -69,6 +72,10 @@ class ClassifyTask(Table):
     def rows(self) -> RowKind:
         """What its rows of data tell."""
         return "classify" if self.problem_type == "single_label" else self.problem_type
+
+    def outputs(self, labels: Sequence[str]) -> list[str]:
+        """What the numbers that it gives stand for: the labels of the data, or the value itself."""
+        return [VALUE] if self.problem_type == "regression" else list(labels)
 
 
 HeadTable = Annotated[EmbedTask | ClassifyTask, Field(discriminator="task")]

@@ -11,11 +11,14 @@ LOSSES: dict[RowKind, tuple[str, ...]] = {  # the first is the usual one
     "embed": ("in_batch_negatives", "triplet"),
     "classify": ("cross_entropy", "focal"),
     "multi_label": ("binary_cross_entropy",),
+    "regression": ("mse", "huber"),
 }
 LOSS_KEYS = {
     "cross_entropy": {"label_smoothing", "class_weights", "contrastive_share", "temperature"},
     "focal": {"gamma", "class_weights", "contrastive_share", "temperature"},
     "binary_cross_entropy": {"class_weights"},
+    "mse": set(),
+    "huber": {"delta"},
     "in_batch_negatives": {"scale"},
     "triplet": {"margin"},
 }
@@ -24,12 +27,15 @@ LOSS_KEYS = {
 class LossTable(Table):
     """What training makes smaller, and for which task (training/losses.py). A key of another loss is refused."""
 
-    name: Literal["cross_entropy", "focal", "binary_cross_entropy", "in_batch_negatives", "triplet"]
+    name: Literal["cross_entropy", "focal", "binary_cross_entropy", "mse", "huber", "in_batch_negatives", "triplet"]
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     class_weights: Literal["none", "balanced"] = "none"  # balanced: rare labels weigh as much as common ones
     contrastive_share: float = Field(default=0.0, ge=0, lt=1)  # of the supervised contrastive loss over the vectors
     temperature: float = Field(default=0.1, gt=0)  # of that
     gamma: float = Field(default=2.0, gt=0)  # how little rows count that are sure
+    delta: float = Field(
+        default=1.0, gt=0
+    )  # errors over this count in proportion; in standard deviations of the values
     scale: float = Field(default=20.0, gt=0)  # the cosine times this (1 / temperature)
     margin: float = Field(default=0.3, gt=0, le=2)  # in cosine
 

@@ -7,7 +7,7 @@ from app.bundle.manifest import ClassifyHead
 from app.tasks.classify import Options, finish
 from training.data.rows import Row
 from training.errors import GateError
-from training.export.compare import check_labels
+from training.export.compare import check_labels, logits_difference
 from training.export.decisions import decisions, unsure
 from training.export.exam import make_exam
 from training.metrics import label_figures, macro_f1
@@ -77,3 +77,24 @@ def test_the_exam_reads_the_manifests_labels_and_the_metric_of_the_report() -> N
 
     assert right.judge({HEAD.output: logits_NC})[0] == macro_f1(label_figures(given_NC, given_NC)) == 1.0
     assert wrong.judge({HEAD.output: logits_NC})[0] == 0.0
+
+
+def test_a_regression_decides_nothing_and_is_judged_by_its_error() -> None:
+    head = ClassifyHead(name="stars", output="logits_stars", problem_type="regression", labels=["value"])
+    values_N1 = np.array([[4.0], [100.0]], np.float32)
+    exam = make_exam(head, [Row("x", "1", value=5.0), Row("y", "2", value=98.0)])
+    assert exam is not None
+
+    value, slack = exam.judge({head.output: values_N1})
+
+    assert decisions(head, values_N1).shape == unsure(head, values_N1).shape == (2, 0)
+    assert (exam.metric, value) == ("mae", 1.5)
+    assert slack == pytest.approx(98e-4)
+
+
+def test_a_difference_of_values_is_told_in_their_unit() -> None:
+    want, got = {"logits_a": np.array([[1000.0]], np.float32)}, {"logits_a": np.array([[1000.01]], np.float32)}
+
+    assert logits_difference(want, got, "here", units={"logits_a": 400.0}) == pytest.approx(0.01 / 400, rel=0.02)
+    with pytest.raises(GateError, match="G05-logits"):
+        logits_difference(want, got, "here")

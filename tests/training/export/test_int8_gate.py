@@ -218,6 +218,38 @@ def test_other_labels_from_thresholds_are_refused(pair: Pair, several: tuple[Rea
         check_pair(pair, replace(questions, judged_reference=other), reader, [])
 
 
+@pytest.fixture
+def one_value(reader: Reader, questions: Questions) -> tuple[Reader, Questions]:
+    """The same model, its first logit taken for a value that is 0.3 too high or too low."""
+    changes = {"problem_type": "regression", "out_of_scope": None}
+    heads = [head.model_copy(update=changes) if isinstance(head, ClassifyHead) else head for head in reader.heads]
+    values_N = questions.judged_reference["logits_intent"][:, 0]
+    rows = [
+        replace(row, label=None, value=float(each) + (0.3 if number % 2 else -0.3))
+        for number, (row, each) in enumerate(zip(ROWS, values_N, strict=True))
+    ]
+    return replace(reader, heads=heads), replace(questions, labelled=rows)
+
+
+def test_values_are_judged_by_their_error(pair: Pair, one_value: tuple[Reader, Questions]) -> None:
+    reader, questions = one_value
+
+    agreement = check_pair(pair, questions, reader, [])
+
+    assert (agreement.judged_rows, agreement.labels_equal) == (len(ROWS), None)
+    assert agreement.metric_fp32 == pytest.approx(0.3, abs=1e-4)
+    assert agreement.metric == pytest.approx(0.3, abs=0.02)
+
+
+def test_values_that_are_apart_are_refused(pair: Pair, one_value: tuple[Reader, Questions]) -> None:
+    reader, questions = one_value
+    other = {name: values.copy() for name, values in questions.judged_reference.items()}
+    other["logits_intent"] += 0.1 * float(other["logits_intent"][:, 0].std())
+
+    with pytest.raises(GateError, match=r"values are .* apart in the mean"):
+        check_pair(pair, replace(questions, judged_reference=other), reader, [])
+
+
 class SpoiltAtFirst(Quantizer):
     """Its pairs are another model's until so many products are left out."""
 

@@ -7,6 +7,7 @@ from tests.training.tiny import MakeRecipe
 from training.recipe import Recipe
 
 SEVERAL = {"task": "classify", "problem_type": "multi_label"}
+NUMBER = {"task": "classify", "problem_type": "regression"}
 BINARY = {"name": "binary_cross_entropy"}
 CONFLICTS: dict[str, tuple[dict[str, object], str]] = {
     "parts of in-batch negatives": (
@@ -63,7 +64,15 @@ CONFLICTS: dict[str, tuple[dict[str, object], str]] = {
     ),
     "a separator of one label": (
         {"data": {"source": "files", "train": "x.csv", "label_separator": "|"}},
-        'data.label_separator = "|" and head.task = "classify" disagree: a row has one label; take head.problem_type',
+        'data.label_separator = "|" and head.task = "classify" disagree: it parts the labels of a text, which',
+    ),
+    "scope of a value": (
+        {"head": {**NUMBER, "out_of_scope": 0.5}, "loss": {"name": "mse"}},
+        'head.out_of_scope and head.problem_type = "regression" disagree: a value has no scope',
+    ),
+    "sets of values": (
+        {"head": {**NUMBER, "coverages": [0.9]}, "loss": {"name": "huber"}},
+        'head.coverages and head.problem_type = "regression" disagree: there are no labels to make sets of',
     ),
     "half precision on the CPU": (
         {"hardware": {"device": "cpu", "precision": "fp16"}},
@@ -86,11 +95,12 @@ def test_both_settings_are_named(tables: dict[str, object], message: str, make_r
     [
         {},
         {"head": SEVERAL, "loss": BINARY},
+        {"head": NUMBER, "loss": {"name": "huber", "delta": 0.5}},
         {"loss": {"name": "focal"}},
         {"head": {"task": "classify", "out_of_scope": 0.5}},
         {"task": "embed"},
     ],
-    ids=["plain", "several labels", "focal", "scope", "embed"],
+    ids=["plain", "several labels", "a number", "focal", "scope", "embed"],
 )
 def test_a_recipe_survives_a_round_trip(tables: dict[str, object], make_recipe: MakeRecipe) -> None:
     recipe = make_recipe(**tables)
