@@ -42,12 +42,9 @@ check: $(INSTALLED) ## format, lint, types and layers
 	$(PY) -m mypy
 	$(VENV)/bin/lint-imports
 
-# These send signals to their own process; after every library was loaded into it, the kernel ended it at the first one.
-SIGNALS := tests/training/test_signals.py
 test: $(INSTALLED) ## the tests, in under 10 minutes
 	@$(call build_missing,models)
-	$(PY) -m pytest -m 'not long and not gpu and not container' --ignore $(SIGNALS) $(ARGS)
-	$(PY) -m pytest $(SIGNALS)
+	$(PY) -m pytest -m 'not long and not gpu and not container' $(ARGS)
 
 test-unit: $(INSTALLED) ## the fast tests alone
 	$(PY) -m pytest -m 'not slow and not long and not gpu and not container' $(ARGS)

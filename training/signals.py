@@ -5,7 +5,9 @@ trains both signals are only noted, so that the loop ends where it stands well: 
 codes are those of shells, 128 + the signal: 143 and 130.
 """
 
+import ctypes
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -69,6 +71,31 @@ def noted() -> Iterator[Stop]:
     stop = Stop()
     with _handling((signal.SIGTERM, signal.SIGINT), stop.note):
         yield stop
+
+
+class _SignalStack(ctypes.Structure):
+    """`stack_t` of sigaltstack(2)."""
+
+    _fields_ = (("address", ctypes.c_void_p), ("flags", ctypes.c_int), ("bytes", ctypes.c_size_t))
+
+
+@contextmanager
+def signal_stack_kept() -> Iterator[None]:
+    """Afterwards, this thread takes signals on the stack it took them on before. Linux alone has need of it.
+
+    Each CPU plugin of OpenVINO gives its thread a signal stack, and when it goes the one that was there before it came.
+    Of two that end in the order they came, the second gives back the first one's, whose memory is gone: from then on
+    the next signal, of Ctrl-C or of a scheduler, is a segmentation fault.
+    """
+    if sys.platform != "linux":
+        yield
+        return
+    libc, before = ctypes.CDLL(None, use_errno=True), _SignalStack()
+    libc.sigaltstack(None, ctypes.byref(before))
+    try:
+        yield
+    finally:
+        libc.sigaltstack(ctypes.byref(before), None)
 
 
 @contextmanager

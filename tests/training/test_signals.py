@@ -2,6 +2,9 @@
 
 import os
 import signal
+import subprocess
+import sys
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -168,3 +171,27 @@ def test_an_ignored_signal_stays_ignored() -> None:
         signal.signal(signal.SIGINT, before)
 
     assert stop.signal is None
+
+
+def test_a_signal_after_openvino_is_handled() -> None:
+    """In a process of its own: without the care, it dies of a segmentation fault."""
+    code = """
+        import os, signal
+        import numpy as np, openvino as ov
+        from openvino import opset13
+        from training.signals import signal_stack_kept
+
+        def compiled():
+            values = opset13.parameter([-1, 4], np.float32)
+            return ov.Core().compile_model(ov.Model([opset13.relu(values)], [values]), "CPU")
+
+        with signal_stack_kept():
+            first, second = compiled(), compiled()
+            del first
+            del second
+        signal.signal(signal.SIGTERM, lambda *_: print("handled"))
+        os.kill(os.getpid(), signal.SIGTERM)
+    """
+    run = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False)
+
+    assert (run.returncode, run.stdout) == (0, "handled\n")

@@ -22,6 +22,7 @@ from training.export.packed.weights import PackedError
 from training.export.parity import GraphRunner, Reference
 from training.progress import Progress
 from training.recipe.settings import ExportTable
+from training.signals import signal_stack_kept
 
 INT8_MODEL, INT8_WEIGHTS = "model.int8.xml", "model.int8.bin"
 GATE_TEXTS = 300  # neutral ones, for the vectors; none of them has calibrated anything
@@ -70,7 +71,8 @@ def variants(source: Source, progress: Progress) -> Variants:
         if not maker.is_wanted(source.finished.recipe.export):
             continue
         try:
-            variant = maker.make(source, progress)
+            with signal_stack_kept():
+                variant = maker.make(source, progress)
         except (GateError, PackedError, int8.Int8Error) as error:
             found.refused[maker.name] = str(error)
             progress.say(f"the bundle goes without {maker.name}: {error}")

@@ -1,5 +1,6 @@
 """One tiny encoder with a head, exported once; the tests spoil copies of it."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,16 @@ from training.export.parity import Reference, Shipped
 from training.modeling import ClassifierHead, LoadedEncoder, Model, load_encoder
 from training.recipe.encoder import EncoderTable
 from training.rng import seed_all
+from training.signals import signal_stack_kept
 
 LABELS = sorted(TEMPLATES)
+
+
+@pytest.fixture(autouse=True)
+def _signals_as_before() -> Iterator[None]:
+    """OpenVINO changes where this process takes signals, and other tests send it some."""
+    with signal_stack_kept():
+        yield
 
 
 @pytest.fixture(scope="session")
