@@ -128,7 +128,13 @@ def _validate(arguments: argparse.Namespace, progress: "Progress") -> None:
             print(validate_recipe(path, report=arguments.report, progress=progress))
         else:
             columns = dict(arguments.column)
-            lines = validate_file(path, task=arguments.task, columns=columns, report=arguments.report)
+            lines = validate_file(
+                path,
+                task=arguments.task,
+                columns=columns,
+                label_separator=arguments.label_separator,
+                report=arguments.report,
+            )
             print("\n".join(lines))
     except DataError as error:
         if arguments.report is not None and error.problems:
@@ -187,6 +193,7 @@ def _parser() -> argparse.ArgumentParser:
     validating.add_argument(
         "--column", type=_column, action="append", default=[], metavar="ROLE=NAME", help="data files only: text=message"
     )
+    validating.add_argument("--label-separator", metavar="SIGN", help="multi_label data files only")
     validating.add_argument(
         "--report",
         type=Path,

@@ -42,13 +42,21 @@ def validate_recipe(path: Path, *, progress: Progress, report: Path | None = Non
     return f"{recipe.name}: the recipe and its data are sound"
 
 
-def validate_file(path: Path, *, task: RowKind, columns: Mapping[str, str], report: Path | None = None) -> list[str]:
+def validate_file(
+    path: Path,
+    *,
+    task: RowKind,
+    columns: Mapping[str, str],
+    label_separator: str | None = None,
+    report: Path | None = None,
+) -> list[str]:
     """Check every row of one data file; returns lines on what they are like.
 
     Raises:
         DataError: with every problem of the file.
     """
-    data = FileData(source="files", train=path.name, columns=Columns.model_validate(dict(columns)))
+    read_as = Columns.model_validate(dict(columns))
+    data = FileData(source="files", train=path.name, columns=read_as, label_separator=label_separator)
     splits = load_files(data, path.parent, task)
     return [*describe(splits), *_look(splits, path.name, CHARACTERS, report)]
 

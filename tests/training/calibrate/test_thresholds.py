@@ -34,7 +34,7 @@ def test_a_single_row_does_not_say_where_the_threshold_is() -> None:
     probs_NC[right_NC[:, 1], 1] = 0.98
     probs_NC[np.flatnonzero(~right_NC[:, 1])[0], 1] = 0.96
 
-    alone, shared = (fit_thresholds(probs_NC, right_NC, LABELS, rows)["rare"] for rows in (0.0, 10.0))
+    alone, shared = (fit_thresholds(probs_NC, right_NC, LABELS, rows)["rare"] for rows in (0.0, 30.0))
 
     assert alone > 0.96
     assert shared == pytest.approx(0.4, abs=0.05)
