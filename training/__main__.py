@@ -35,7 +35,7 @@ ENVIRONMENT = {
     "TRANSFORMERS_VERBOSITY": "error",
 }
 RECIPES = Path("models/recipes")
-ROLES = ("text", "label", "value", "positive", "negative")  # as in a recipe's data.columns
+ROLES = ("text", "label", "value", "positive", "negative", "score")  # as in a recipe's data.columns
 INTERRUPTED, TERMINATED = 130, 143  # 128 + the signal, as shells count
 
 

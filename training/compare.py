@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from app.bundle.manifest import EMBEDDING_OUTPUT, ClassifyHead
 from app.bundle.open import Bundle
@@ -16,11 +17,21 @@ from app.bundle.verify import verify
 from training.build import store_of
 from training.data.rows import Row
 from training.errors import TrainingError
-from training.evaluation.paired import LEVEL, Difference, difference, difference_of_means, mcnemar, sign_flip
+from training.evaluation.paired import LEVEL, Difference, difference, difference_of_means, mcnemar, sign_flip, swap
 from training.export.decisions import decisions
-from training.judge import graph_outputs
-from training.metrics import class_figures, confusion_matrix, label_figures, macro_f1, micro_f1, retrieval_ranks
+from training.export.served import graph_outputs
+from training.metrics import (
+    class_figures,
+    confusion_matrix,
+    cosines,
+    label_figures,
+    macro_f1,
+    micro_f1,
+    retrieval_ranks,
+    spearman,
+)
 from training.objectives.regression import values
+from training.objectives.similarity import scores_of
 from training.progress import Progress
 from training.recipe import load_recipe
 from training.recipe.heads import ProblemType
@@ -40,6 +51,7 @@ class Comparison:
     differences: Sequence[Difference]
     only_a: int
     only_b: int
+    alone: str  # what counts for `only_a` and `only_b`
 
     def __str__(self) -> str:
         return "\n".join([self.verdict, *(self._line(each) for each in self.differences)])
@@ -57,8 +69,7 @@ class Comparison:
 
     def _line(self, each: Difference) -> str:
         low, high = each.interval
-        word = "nearer" if each.metric in ERRORS else "right alone"
-        alone = f"; {word}: A {self.only_a}, B {self.only_b}" if each is self.differences[0] else ""
+        alone = f"; {self.alone}: A {self.only_a}, B {self.only_b}" if each is self.differences[0] else ""
         return f"  {each.metric}: {each.by:+.4f} (95 %: {low:+.4f} to {high:+.4f}){alone}"
 
 
@@ -81,7 +92,9 @@ def compare(path: Path, first: str, second: str, *, models: Path, progress: Prog
     types = {head.problem_type for head in heads if isinstance(head, ClassifyHead)}
     if len(types) > 1:
         raise TrainingError(f"{first} and {second} cannot be compared: {' and '.join(sorted(types))} differ")
-    judge = BY_TYPE[types.pop()] if types else _by_retrieval
+    if types:
+        return BY_TYPE[types.pop()](a, b, test, progress)
+    judge = _by_retrieval if test[0].score is None else _by_similarity
     return judge(a, b, test, progress)
 
 
@@ -146,7 +159,7 @@ def _by_values(a: Bundle, b: Bundle, test: Sequence[Row], progress: Progress) ->
     found = [graph_outputs(bundle, texts, progress)[bundle.manifest.heads[0].output][:, 0] for bundle in (a, b)]
     a_N, b_N = (np.abs(each - right_N) for each in found)
     differences = [difference_of_means("mae", a_N, b_N, sign_flip(a_N, b_N))]
-    return _comparison(a, b, differences, a_N < b_N, b_N < a_N)
+    return _comparison(a, b, differences, a_N < b_N, b_N < a_N, alone="nearer to the value")
 
 
 BY_TYPE: Mapping[ProblemType, Callable[[Bundle, Bundle, Sequence[Row], Progress], Comparison]] = {
@@ -167,12 +180,37 @@ def _by_retrieval(a: Bundle, b: Bundle, test: Sequence[Row], progress: Progress)
     return _comparison(a, b, differences, ranks[0] == 1, ranks[1] == 1)
 
 
+def _by_similarity(a: Bundle, b: Bundle, test: Sequence[Row], progress: Progress) -> Comparison:
+    """The correlation decides; alone are the rows whose place in the order is nearer to that of their score."""
+    texts = [row.text for row in test] + [row.positive or "" for row in test]
+    right_N = rankdata(scores_of(test))
+    vectors = [graph_outputs(bundle, texts, progress)[EMBEDDING_OUTPUT] for bundle in (a, b)]
+    a_N, b_N = (rankdata(cosines(one[: len(test)], one[len(test) :])) for one in vectors)
+    p = swap(a_N, b_N, right_N)
+    off_a_N, off_b_N = np.abs(a_N - right_N), np.abs(b_N - right_N)
+    differences = [
+        difference(
+            "spearman",
+            lambda rows: spearman(a_N[rows], right_N[rows]),
+            lambda rows: spearman(b_N[rows], right_N[rows]),
+            len(test),
+            p,
+        )
+    ]
+    return _comparison(a, b, differences, off_a_N < off_b_N, off_b_N < off_a_N, alone="nearer to the score")
+
+
 def _comparison(
-    a: Bundle, b: Bundle, differences: Sequence[Difference], hits_a_N: NDArray[np.bool_], hits_b_N: NDArray[np.bool_]
+    a: Bundle,
+    b: Bundle,
+    differences: Sequence[Difference],
+    hits_a_N: NDArray[np.bool_],
+    hits_b_N: NDArray[np.bool_],
+    alone: str = "right alone",
 ) -> Comparison:
     names = [f"{bundle.manifest.name}@{bundle.manifest.version}" for bundle in (a, b)]
     only_a, only_b = int((hits_a_N & ~hits_b_N).sum()), int((hits_b_N & ~hits_a_N).sum())
-    return Comparison(names[0], names[1], len(hits_a_N), differences, only_a, only_b)
+    return Comparison(names[0], names[1], len(hits_a_N), differences, only_a, only_b, alone)
 
 
 def _answers(bundle: Bundle, texts: Sequence[str], progress: Progress) -> list[str]:

@@ -30,6 +30,7 @@ from training.recipe import Recipe, load_recipe
 from training.rng import seed_all
 from training.run import load_data
 from training.step import move_once
+from training.teacher import make_teacher
 
 LOWEST, HIGHEST = 1e-7, 1.0
 STEPS = 100
@@ -80,7 +81,8 @@ def range_test(recipe: Recipe, splits: Splits, progress: Progress) -> RangeTest:
     assert recipe.loss is not None  # as in fine_tune, where a recipe without one is refused
     loaded = load_encoder(recipe.encoder)
     model = build_model(loaded, recipe, splits.labels).to(pick_device(recipe.hardware))
-    objective = make_objective(recipe, recipe.loss, splits, loaded)
+    teacher = make_teacher(recipe.teacher, splits, model.device, progress)
+    objective = make_objective(recipe, recipe.loss, splits, loaded, teacher)
     seed_all(recipe.seed)
     with made_ready(model, recipe, model.device):
         rates, losses = _follow(model, objective, recipe, progress)

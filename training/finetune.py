@@ -19,6 +19,7 @@ from training.data.overview import Overview, overview, sentences
 from training.data.report import write_report
 from training.data.rows import Row, Splits
 from training.errors import TrainingError
+from training.evaluation.embedder import judge_embedder
 from training.evaluation.judges import JUDGES
 from training.evaluation.trained import TrainedHead
 from training.hardware import pick_device
@@ -28,7 +29,6 @@ from training.modeling.depth import freeze
 from training.objectives import make_objective
 from training.objectives.classification import targets
 from training.objectives.regression import scale_of, values
-from training.objectives.retrieval import make_pairs, retrieval_scores, scores_by_size
 from training.progress import Progress
 from training.recipe import Recipe
 from training.recipe.encoder import EncoderTable
@@ -36,6 +36,7 @@ from training.recipe.heads import ClassifyTask
 from training.report import CURVES_FILE, METRICS_FILE, curves_png, metrics_file
 from training.resume import fingerprint
 from training.rng import seed_all
+from training.teacher import make_teacher
 
 DATA_REPORT = "data"  # in the folder of the run: it shows texts, which no bundle may hold
 
@@ -74,10 +75,11 @@ def fine_tune(
         loaded = load_encoder(recipe.encoder, [text for row in splits.train for text in row.texts], seed=recipe.seed)
     view = _check(recipe, splits, loaded, runs, progress)
     model = build_model(loaded, recipe, splits.labels).to(pick_device(recipe.hardware))
-    objective = make_objective(recipe, recipe.loss, splits, loaded)
+    teacher = make_teacher(recipe.teacher, splits, model.device, progress)
+    objective = make_objective(recipe, recipe.loss, splits, loaded, teacher)
     targets(probes, splits.labels)  # a wrong label in them is found now, not after the training
     baselines = _baselines(recipe, model, loaded, splits, progress) if recipe.baselines else {}
-    prints = fingerprint(recipe, splits, loaded)
+    prints = fingerprint(recipe, splits, loaded) | ({"teacher": teacher.digest[:16]} if teacher else {})
     trained = train(model, objective, recipe, folder=runs, fingerprint=prints, resume=resume, progress=progress)
     _give_values(model, recipe, splits)
     findings = {check: len(found) for check, found in view.findings.items()}
@@ -91,7 +93,8 @@ def fine_tune(
             report = judged.report | {METRICS_FILE: metrics_file(judged.metrics)}
             tuned = Tuned(model, loaded, judged.fitted, judged.metrics, report)
         else:
-            tuned = _judge_embedder(model, loaded, splits, recipe.head.cuts, figures)
+            metrics = judge_embedder(model, loaded, splits.test, recipe.head.cuts) | figures
+            tuned = Tuned(model, loaded, Fitted(), metrics, {METRICS_FILE: metrics_file(metrics)})
     model.cpu()  # where the export and its gate run
     return replace(tuned, report=tuned.report | {CURVES_FILE: curves})
 
@@ -140,7 +143,7 @@ def _baselines(
         return {}
     if recipe.head.task == "embed":
         with progress.step("baseline: the encoder before training"):
-            return {"encoder_before_training": retrieval_scores(model, make_pairs(splits.test, loaded), loaded.pad_id)}
+            return {"encoder_before_training": judge_embedder(model, loaded, splits.test)}
     classifier = TrainedHead(recipe.head, model, loaded, splits)
     train_N, test_N = (np.array(targets(rows, splits.labels)) for rows in (splits.train, splits.test))
     with progress.step("baseline: tf-idf and a linear SVM"):
@@ -152,16 +155,6 @@ def _baselines(
         train_ND, test_ND = (unit(classifier.outputs(rows)[EMBEDDING_OUTPUT]) for rows in (splits.train, splits.test))
         frozen = frozen_regression(train_ND, train_N, test_ND, test_N)
     return {"tfidf_svm": {"accuracy": svm}, "frozen_logistic_regression": {"accuracy": frozen}}
-
-
-def _judge_embedder(
-    model: Model, loaded: LoadedEncoder, splits: Splits, cuts: Sequence[int], figures: dict[str, object]
-) -> Tuned:
-    scores = scores_by_size(model, make_pairs(splits.test, loaded), loaded.pad_id, [None, *cuts])
-    metrics: dict[str, object] = {**scores[None], **figures}
-    if cuts:
-        metrics["cuts"] = {str(size): scores[size] for size in cuts}
-    return Tuned(model, loaded, Fitted(), metrics, {METRICS_FILE: metrics_file(metrics)})
 
 
 def _write(folder: Path, files: Mapping[str, bytes]) -> None:

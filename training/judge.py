@@ -3,22 +3,18 @@
 A bundle is judged by what callers get: its own tokenizer.json and graph in ONNX Runtime, labels by its manifest.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from app.bundle.manifest import Manifest
-from app.bundle.open import Bundle
 from app.bundle.store import bundle_dir, current
-from app.bundle.tokenizer import load_tokenizer
 from app.bundle.verify import verify
 from training.build import store_of
-from training.data.collate import encode
 from training.errors import TrainingError
-from training.export.compare import Outputs
 from training.export.exam import make_exam
-from training.export.parity import GraphRunner
+from training.export.served import graph_outputs
 from training.progress import Progress
 from training.recipe import load_recipe
 from training.run import load_data
@@ -62,17 +58,6 @@ def evaluate(path: Path, *, models: Path, progress: Progress) -> Verdict:
         raise TrainingError(f"{recipe.name} has no test rows")
     value, _slack = exam.judge(graph_outputs(bundle, exam.texts, progress))
     return _verdict(manifest, exam.metric, value, exam.rows)
-
-
-def graph_outputs(bundle: Bundle, texts: Sequence[str], progress: Progress) -> Outputs:
-    """Every output for texts, by the bundle's own tokenizer and fp32 graph; over-long texts are cut at their end."""
-    manifest = bundle.manifest
-    model_file = manifest.model_file("fp32")
-    assert model_file is not None  # the manifest's own validator guarantees it
-    tokenizer = load_tokenizer(bundle.read(manifest.file("tokenizer")))
-    runner = GraphRunner(bundle.read(model_file), manifest.pad_id)
-    with progress.step(f"judging {manifest.name}@{manifest.version}"):
-        return runner.run_sorted(encode(tokenizer, texts, manifest.max_tokens), "the test split")
 
 
 def _verdict(manifest: Manifest, metric: str, value: float, rows: int) -> Verdict:

@@ -4,11 +4,14 @@ Plain functions on arrays. N rows, C labels, D dimensions; labels are numbers 0 
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 from sklearn.metrics import average_precision_score
+
+from app.bundle.scoring import unit
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -139,18 +142,6 @@ def r_squared(values_N: NDArray[np.float64], found_N: NDArray[np.float64]) -> fl
     return 1 - float(((values_N - found_N) ** 2).mean()) / variance if variance else 0.0
 
 
-def pearson(values_N: NDArray[np.float64], found_N: NDArray[np.float64]) -> float:
-    """The linear correlation; 0 where one side is constant."""
-    if np.ptp(values_N) == 0 or np.ptp(found_N) == 0:
-        return 0.0
-    return float(np.corrcoef(values_N, found_N)[0, 1])
-
-
-def spearman(values_N: NDArray[np.float64], found_N: NDArray[np.float64]) -> float:
-    """The linear correlation of the ranks, equal values sharing theirs; 0 where one side is constant."""
-    return pearson(rankdata(values_N), rankdata(found_N))
-
-
 def retrieval_ranks(queries_ND: Floats, candidates_ND: Floats, texts: list[str]) -> Ints:
     """The rank of each query's own candidate among all, by cosine; 1 is first.
 
@@ -167,3 +158,22 @@ def retrieval_ranks(queries_ND: Floats, candidates_ND: Floats, texts: list[str])
         scores = candidates_ND[first] @ query_D
         ranks[row] = int((scores >= scores[ids_N[row]]).sum())  # itself included: 1 when it beats all others
     return ranks
+
+
+def cosines(first_ND: Floats, second_ND: Floats) -> Floats:
+    """The cosine [N] of row i with row i."""
+    cosine_N: Floats = (unit(first_ND) * unit(second_ND)).sum(axis=1)
+    return cosine_N
+
+
+def pearson(a_N: NDArray[Any], b_N: NDArray[Any]) -> float:
+    """The linear correlation, from -1 to 1; 0 where either is constant and so tells nothing."""
+    if np.ptp(a_N) == 0 or np.ptp(b_N) == 0:
+        return 0.0
+    a_N, b_N = a_N - np.mean(a_N, dtype=np.float64), b_N - np.mean(b_N, dtype=np.float64)
+    return float(a_N @ b_N / np.sqrt((a_N @ a_N) * (b_N @ b_N)))
+
+
+def spearman(a_N: NDArray[Any], b_N: NDArray[Any]) -> float:
+    """The correlation of the ranks, of which equal values share one; 0 where either is constant."""
+    return pearson(rankdata(a_N), rankdata(b_N))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import BertModel
 
-from tests.training.tiny import MakeRecipe, bert_config, intent_splits, pair_splits, wordpiece
+from tests.training.tiny import MakeRecipe, bert_config, intent_splits, pair_splits, scored_splits, wordpiece
 from training.data.rows import Splits
 from training.recipe import Recipe
 
@@ -67,3 +67,9 @@ def intents() -> Splits:
 def pairs() -> Splits:
     """24 pairs of sentences that say the same of the same thing."""
     return pair_splits()
+
+
+@pytest.fixture(scope="session")
+def scored() -> Splits:
+    """Pairs of sentences with scores of how alike they are."""
+    return scored_splits()

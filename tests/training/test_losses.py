@@ -1,11 +1,14 @@
 """The losses say what their formulas say."""
 
 import math
+from collections.abc import Callable
 
+import pytest
 import torch
 
 from training.losses.classify import balanced_weights, per_row_cross_entropy
 from training.losses.contrastive import in_batch_negatives, supervised_contrastive, triplet
+from training.losses.scored import angle, cosent
 
 
 def test_cross_entropy_of_even_logits_is_the_log_of_the_labels() -> None:
@@ -113,3 +116,40 @@ def test_an_explicit_negative_raises_the_loss() -> None:
     with_negatives = in_batch_negatives(queries_BD, torch.cat([queries_BD, negatives_2D]), scale=5.0)
 
     assert float(with_negatives) > float(without)
+
+
+def test_cosent_is_its_formula() -> None:
+    first, second, scores = torch.randn(5, 8), torch.randn(5, 8), torch.tensor([0.0, 3.0, 3.0, 5.0, 1.0])
+
+    loss = cosent(first, second, scores, scale=20.0)
+
+    alike = torch.cosine_similarity(first, second)
+    pairs = [(i, j) for i in range(5) for j in range(5) if scores[i] > scores[j]]
+    total = 1 + sum(math.exp(20.0 * float(alike[j] - alike[i])) for i, j in pairs)
+    assert math.isclose(float(loss), math.log(total), rel_tol=1e-5)
+
+
+def test_angle_is_its_formula_in_complex_numbers() -> None:
+    """A vector is its first half and i times its second; what is compared is a quotient of such vectors."""
+    first, second, scores = torch.randn(4, 6), torch.randn(4, 6), torch.tensor([1.0, 0.0, 3.0, 2.0])
+
+    loss = angle(first, second, scores, scale=20.0)
+
+    z, w = (torch.complex(side[:, :3], side[:, 3:]) for side in (first, second))
+    sizes = [side.abs().square().sum(dim=1, keepdim=True) for side in (z, w)]
+    quotient = z * w.conj() / sizes[1] / (sizes[0] / sizes[1]).sqrt()
+    alike = (quotient.real + quotient.imag).sum(dim=1).abs()
+    pairs = [(i, j) for i in range(4) for j in range(4) if scores[i] > scores[j]]
+    total = 1 + sum(math.exp(20.0 * float(alike[j] - alike[i])) for i, j in pairs)
+    assert math.isclose(float(loss), math.log(total), rel_tol=1e-5)
+
+
+@pytest.mark.parametrize("loss_of", [cosent, angle])
+def test_pairs_of_one_score_have_no_order_to_learn(loss_of: Callable[..., torch.Tensor]) -> None:
+    first = torch.randn(3, 8, requires_grad=True)
+
+    loss = loss_of(first, torch.randn(3, 8), torch.full((3,), 2.0), scale=20.0)
+    (gradient,) = torch.autograd.grad(loss, first)
+
+    assert loss.item() == 0.0
+    assert gradient.eq(0).all()

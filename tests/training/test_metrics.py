@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn.metrics import confusion_matrix as reference_confusion
 from sklearn.metrics import precision_recall_fscore_support
 
@@ -12,8 +13,10 @@ from training.metrics import (
     confusion_matrix,
     expected_calibration_error,
     macro_f1,
+    pearson,
     reliability,
     retrieval_ranks,
+    spearman,
 )
 
 RIGHT = np.random.default_rng(1).integers(0, 5, 200)
@@ -76,3 +79,13 @@ def test_a_candidate_with_the_right_text_is_no_rival() -> None:
     constant_ND = np.ones((3, 2), np.float32)
 
     assert retrieval_ranks(constant_ND, constant_ND, ["a", "a", "a"]).tolist() == [1, 1, 1]
+
+
+def test_correlations_are_those_of_scipy_and_constants_have_none() -> None:
+    generator = np.random.default_rng(4)
+    a_N = generator.standard_normal(100).astype(np.float32)
+    b_N = np.round(a_N + generator.standard_normal(100), 0)  # with many ties
+
+    assert spearman(a_N, b_N) == pytest.approx(stats.spearmanr(a_N, b_N).statistic)
+    assert pearson(a_N, b_N) == pytest.approx(stats.pearsonr(a_N, b_N).statistic, abs=1e-6)
+    assert spearman(np.full(5, 0.1, np.float32), np.arange(5)) == 0.0

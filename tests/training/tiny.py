@@ -69,6 +69,20 @@ def pair_splits() -> Splits:
     return _splits(parts, [])
 
 
+def scored_splits() -> Splits:
+    """Pairs of sentences: 5 where both want the same of one thing, 3 the opposite, 1 the same of another, 0 else."""
+    parts: dict[str, list[Row]] = {"train": [], "dev": [], "test": []}
+    for number, (first, verb) in enumerate((thing, verb) for thing in THINGS for verb in ("switch on", "stop")):
+        same, opposite = ("start", "turn off") if verb == "switch on" else ("turn off", "start")
+        other = THINGS[(number // 2 + 3) % len(THINGS)]
+        others = {f"{same} the {first}": 5, f"{opposite} the {first}": 3, f"{same} the {other}": 1}
+        split = {1: "dev", 2: "test"}.get(number % 4, "train")
+        for score, text in enumerate([*others, f"{opposite} the {other}"]):
+            scored = float(others.get(text, 0))
+            parts[split].append(Row(f"{verb} the {first}", f"scored:{number}.{score}", positive=text, score=scored))
+    return _splits(parts, [])
+
+
 def _splits(parts: dict[str, list[Row]], labels: list[str]) -> Splits:
     counts = {name: Counts(len(rows), len(rows), 0, 0) for name, rows in parts.items()}
     return Splits(parts["train"], parts["dev"], parts["test"], labels, counts)

@@ -5,6 +5,7 @@ Blanks around a label are dropped: " billing" and "billing" are one class. A lis
 row may have several, a list may hold any number of them, and none. A value is a finite number.
 """
 
+import math
 import re
 import sys
 from collections import Counter
@@ -17,10 +18,8 @@ from training.data.rows import Row, Splits
 from training.recipe.data import Columns
 from training.recipe.heads import RowKind
 
-SHOWN_LABELS = 3
-SHOWN_LETTERS = 20
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-LARGEST = 1e30  # in float32 a product of some of its size with a weight still holds
+SHOWN_LABELS, SHOWN_LETTERS = 3, 40
+LARGEST = 1e30  # of a number: float32 ends at 3e38, and squares of errors are summed
 HALF_OF_A_PAIR = re.compile("[\ud800-\udfff]")
 WHAT: Mapping[Check, str] = {
     "duplicate": "rows with the text of another of their split",
@@ -57,7 +56,7 @@ def wanted_columns(columns: Columns, task: RowKind) -> list[str]:
         return [columns.text, columns.value]
     if task != "embed":
         return [columns.text, columns.label]
-    return [columns.text, columns.positive, *([columns.negative] if columns.negative else [])]
+    return [columns.text, columns.positive, *(name for name in (columns.negative, columns.score) if name)]
 
 
 def to_row(record: Record, columns: Columns, task: RowKind, label_separator: str | None = None) -> Row:
@@ -77,7 +76,8 @@ def to_row(record: Record, columns: Columns, task: RowKind, label_separator: str
     if task == "regression":
         return Row(text, record.where, value=_number(record, columns.value))
     negative = _text(record, columns.negative) if columns.negative else None
-    return Row(text, record.where, positive=_text(record, columns.positive), negative=negative)
+    score = _number(record, columns.score) if columns.score else None
+    return Row(text, record.where, positive=_text(record, columns.positive), negative=negative, score=score)
 
 
 def _label(record: Record, column: str) -> str:
@@ -106,22 +106,27 @@ def _labels(record: Record, column: str, separator: str | None) -> tuple[str, ..
     return tuple(labels)
 
 
-def _number(record: Record, column: str) -> float:
-    """A number that float32 holds; a text is read as one, for CSV has only texts."""
-    value = _value(record, column)
-    if isinstance(value, str) and NUMBER.fullmatch(value.strip()):
-        value = float(value)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        shown = f' ("{value[:SHOWN_LETTERS]}")' if isinstance(value, str) else ""
-        raise BadValue(f'"{column}" is {kind_of(value)}{shown}, not a number')
-    if not abs(value) <= LARGEST:
-        raise BadValue(f'"{column}" is {kind_of(value)}, over {LARGEST:g}')
-    return float(value)
-
-
 def _name(record: Record, column: str) -> str:
     """A label, one object for all rows that have it: a million rows have few labels."""
     return sys.intern(_text(record, column).strip())
+
+
+def _number(record: Record, column: str) -> float:
+    """A finite number, or the text of one, as CSV has it."""
+    value = _value(record, column)
+    if isinstance(value, str):
+        value = _text(record, column)
+    elif isinstance(value, bool) or not isinstance(value, int | float):
+        raise BadValue(f'"{column}" is {kind_of(value)}, not a number')
+    try:
+        number = float("_" if "_" in str(value) else value)  # Python would take 1_000
+    except (ValueError, OverflowError):
+        raise BadValue(f'"{column}" is not a number: {str(value)[:SHOWN_LETTERS]!r}') from None
+    if not math.isfinite(number):
+        raise BadValue(f'"{column}" is {number}, not a finite number')
+    if abs(number) > LARGEST:
+        raise BadValue(f'"{column}" is {number:g}; numbers go up to {LARGEST:g}')
+    return number
 
 
 def _value(record: Record, column: str) -> object:

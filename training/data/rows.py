@@ -16,7 +16,7 @@ class Row:
 
     `where` is `file.jsonl:12`, or the template a sentence comes from. Classification has `label`, multi-label
     classification `labels`, sorted and perhaps none, a regression `value`; embedding has `positive` and perhaps
-    `negative`. Rows of one `group` never stand in two splits.
+    `negative` or a `score` of how alike both are. Rows of one `group` never stand in two splits.
     """
 
     text: str
@@ -27,6 +27,7 @@ class Row:
     group: str | None = None
     labels: tuple[str, ...] | None = None
     value: float | None = None
+    score: float | None = None
 
     @property
     def texts(self) -> list[str]:
@@ -35,9 +36,9 @@ class Row:
 
     @property
     def answer(self) -> str | tuple[str, ...] | float | None:
-        """What a model shall say of the text: its label, all its labels or its value; None where it has no such."""
-        if self.value is not None:
-            return self.value
+        """What is right of the row: its label, all its labels, its value or its score; None where it has no such."""
+        if self.value is not None or self.score is not None:
+            return self.score if self.value is None else self.value
         return self.label if self.labels is None else self.labels
 
     @property

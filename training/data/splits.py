@@ -1,9 +1,9 @@
 """Which rows stand in which split, each text once, and none in two?
 
 Without a file for dev or test, a row's split is a stable hash of its text: it keeps its split when other rows come and
-go. Of equal rows (same text, casefolded and blanks squeezed, same label) the first is kept; where splits share one,
-test keeps it before dev, dev before train, so that train never holds what is measured. One text under two labels is a
-fault, in one file or across two.
+go. Of equal rows (same text, casefolded and blanks squeezed, same label or score) the first is kept; where splits share
+one, test keeps it before dev, dev before train, so that train never holds what is measured. One text under two labels
+is a fault, in one file or across two.
 
 Published splits can be taken as they are instead, so that figures are on the published rows: then nothing is dropped
 or refused for being there twice, and all of it is counted.
@@ -106,16 +106,16 @@ def untangle(pools: Mapping[Split, Pool], *, as_published: bool = False) -> Unta
 
 
 def _note_conflict(met: Untangled, row: Row, first: Row, as_published: bool) -> None:
-    met.findings["conflict"].append(Finding(row.where, first.where, f"{_said(row)} against {_said(first)}"))
+    what = "score" if row.score is not None else "value" if row.value is not None else "label"
+    own, other = _said(row), _said(first)
+    met.findings["conflict"].append(Finding(row.where, first.where, f"{own} against {other}"))
     if not as_published:
-        what = "label" if row.value is None else "value"
-        other = f"{first.where} has the same text as {_said(first)}"
-        met.problems.append(f"{row.where}: its {what} is {_said(row)}, but {other}")
+        met.problems.append(f"{row.where}: its {what} is {own}, but {first.where} has the same text as {other}")
 
 
 def _said(row: Row) -> str:
-    if row.value is not None:
-        return f"{row.value:g}"
+    if isinstance(row.answer, float):
+        return f"{row.answer:g}"
     return ", ".join(f'"{label}"' for label in row.all_labels) or "none"
 
 

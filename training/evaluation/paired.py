@@ -4,6 +4,7 @@ Both are judged on the same rows, so what counts is where they disagree.
 
 - Right or wrong: McNemar's test, exact (McNemar 1947): of the rows that one alone has right, half should be B's.
 - Any figure of a row (reciprocal rank, …): the sign-flip permutation test of the mean difference.
+- Spearman's correlation: the permutation test that swaps A's and B's rank of a row, for half of the rows at random.
 - The interval of the difference: the percentile bootstrap over rows, for figures of all rows together too (macro-F1).
 
 All two-sided. They know rows, not seeds: another seed may turn a small difference. N rows.
@@ -17,11 +18,13 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from training.evaluation.bootstrap import interval
+from training.metrics import pearson
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 FLIPS = 10_000
+SWAPS = 2_000
 LEVEL = 0.05
 
 
@@ -55,6 +58,18 @@ def sign_flip(a_N: Floats, b_N: Floats, seed: int = 0) -> float:
     signs_KN = np.random.default_rng(seed).choice([-1.0, 1.0], (FLIPS, len(differences_N)))
     as_far_K = np.abs(signs_KN @ differences_N) >= abs(differences_N.sum()) - 1e-12
     return float((as_far_K.sum() + 1) / (FLIPS + 1))
+
+
+def swap(ranks_a_N: Floats, ranks_b_N: Floats, right_N: Floats, seed: int = 0) -> float:
+    """The p-value of the difference of two correlations with `right_N`, by `SWAPS` random exchanges of ranks."""
+    generator = np.random.default_rng(seed)
+    observed = abs(pearson(ranks_b_N, right_N) - pearson(ranks_a_N, right_N))
+    as_far = 0
+    for _ in range(SWAPS):
+        stays_N = generator.random(len(right_N)) < 0.5
+        a_N, b_N = np.where(stays_N, ranks_a_N, ranks_b_N), np.where(stays_N, ranks_b_N, ranks_a_N)
+        as_far += abs(pearson(b_N, right_N) - pearson(a_N, right_N)) >= observed - 1e-12
+    return (as_far + 1) / (SWAPS + 1)
 
 
 def difference(

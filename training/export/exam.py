@@ -8,14 +8,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from app.bundle.manifest import EMBEDDING_OUTPUT, ClassifyHead, EmbedHead
 from app.bundle.scoring import unit
 from training.data.rows import Row
 from training.export.compare import LOGIT_LIMIT, VECTOR_LIMIT, Floats, Outputs
 from training.export.decisions import decisions, unsure
-from training.metrics import label_figures, macro_f1, mean_absolute_error
+from training.metrics import cosines, label_figures, macro_f1, mean_absolute_error, spearman
 from training.objectives.regression import values
+from training.objectives.similarity import scores_of
 from training.recipe.heads import ProblemType
 
 
@@ -32,14 +35,14 @@ class Exam:
 
 
 def make_exam(head: EmbedHead | ClassifyHead, test: Sequence[Row]) -> Exam | None:
-    """Accuracy for one label a text, macro-F1 for several, the mean absolute error for a value, recall at 1 for an
-    embedder; None without test rows.
+    """Accuracy for one label a text, macro-F1 for several, the mean absolute error for a value; for an embedder
+    Spearman's correlation with the scores, where rows have any, else recall at 1. None without test rows.
     """
     if not test:
         return None
-    if not isinstance(head, ClassifyHead):
-        return _retrieval(test)
-    return BY_TYPE[head.problem_type](head, test)
+    if isinstance(head, ClassifyHead):
+        return BY_TYPE[head.problem_type](head, test)
+    return _retrieval(test) if test[0].score is None else _similarity(test)
 
 
 def _single_label(head: ClassifyHead, test: Sequence[Row]) -> Exam:
@@ -92,6 +95,30 @@ def _retrieval(test: Sequence[Row]) -> Exam:
         return float(np.mean(leads_N > 0)), float((np.abs(leads_N) <= 2 * VECTOR_LIMIT).mean())
 
     return Exam("recall_at_1", [row.text for row in test] + positives, judge, len(test))
+
+
+def _similarity(test: Sequence[Row]) -> Exam:
+    """The cosine of each pair against its score."""
+    scores_N = scores_of(test)
+
+    def judge(outputs: Outputs) -> tuple[float, float]:
+        vectors = outputs[EMBEDDING_OUTPUT]
+        cosines_N = cosines(vectors[: len(test)], vectors[len(test) :])
+        return spearman(cosines_N, scores_N), _rank_slack(cosines_N, scores_N)
+
+    return Exam("spearman", [row.text for row in test] + [row.positive or "" for row in test], judge, len(test))
+
+
+def _rank_slack(cosines_N: Floats, scores_N: NDArray[np.float64]) -> float:
+    """By how much Spearman's correlation changes at most, if cosines that are too close to call change places: the rank
+    of each moves by the number of those at most.
+    """
+    ordered_N = np.sort(cosines_N)
+    above_N = np.searchsorted(ordered_N, cosines_N + 2 * VECTOR_LIMIT, side="right")
+    shifts_N = above_N - np.searchsorted(ordered_N, cosines_N - 2 * VECTOR_LIMIT, side="left") - 1
+    ranks_N, others_N = (rankdata(values_N) - (len(values_N) + 1) / 2 for values_N in (scores_N, cosines_N))
+    norm = np.sqrt((ranks_N @ ranks_N) * (others_N @ others_N))
+    return float(shifts_N @ np.abs(ranks_N) / norm) if norm else 1.0
 
 
 def _leads(queries_ND: Floats, candidates_ND: Floats, texts: Sequence[str]) -> Floats:

@@ -36,6 +36,8 @@ from training.progress import Progress
 MEAN_COSINE, WORST_COSINE, ALONE_COSINE = 0.995, 0.985, 0.9999
 LABELS_EQUAL, METRIC_LOSS = 0.99, 0.005
 VALUES_APART = 0.05  # of a regression, from those of fp32, in standard deviations of the judged rows' own values
+SETS_EQUAL = 0.97  # of labels from thresholds, which lie in the midst of the scores: a barely trained MiniLM on
+# GoEmotions, with nine labels a text, keeps 0.980 of them and all but 0.0025 of its macro-F1
 JUDGED_ROWS = 3000
 BATCH = 8
 ALONE_ROWS = 96  # spread over the rows, which run alone, in batches of like length, and as they come
@@ -71,7 +73,9 @@ def judged_rows(splits: Sequence[Sequence[Row]]) -> list[Row]:
     """Labelled rows to judge on: whole splits in order, test first, until there are 3,000."""
     rows: list[Row] = []
     for split in splits:
-        rows += [row for row in split if row.answer is not None][: max(0, JUDGED_ROWS - len(rows))]
+        rows += [row for row in split if row.positive is None and row.answer is not None][
+            : max(0, JUDGED_ROWS - len(rows))
+        ]
     return rows
 
 
@@ -204,8 +208,8 @@ def _judge(runner: IrRunner, questions: Questions, head: ClassifyHead) -> dict[s
         _hold_values(wanted[head.output], found[head.output], questions.labelled, after - before)
         return figures
     equal = micro_f1(decisions(head, found[head.output]), decisions(head, wanted[head.output]))
-    what = f"{equal:.2%} of the labels are equal over {exam.rows} rows; {LABELS_EQUAL:.0%} are wanted"
-    _hold(equal >= LABELS_EQUAL, what)
+    limit = SETS_EQUAL if head.problem_type == "multi_label" else LABELS_EQUAL
+    _hold(equal >= limit, f"{equal:.2%} of the labels are equal over {exam.rows} rows; {limit:.0%} are wanted")
     _hold(before - after <= METRIC_LOSS, f"{exam.metric} falls from {before:.4f} to {after:.4f}")
     return figures | {"labels_equal": round(equal, 6)}
 

@@ -11,7 +11,7 @@ import torch
 
 from app.bundle.manifest import EMBEDDING_OUTPUT
 from app.bundle.scoring import unit
-from training.data.collate import encode, pad
+from training.data.collate import encode
 from training.data.rows import Row
 from training.errors import TrainingError
 from training.evaluate import predict_ids
@@ -19,6 +19,8 @@ from training.losses.contrastive import in_batch_negatives, triplet
 from training.metrics import retrieval_ranks
 from training.modeling.encoder import LoadedEncoder
 from training.modeling.model import Model
+from training.objectives.encoding import encode_rows
+from training.objectives.teacher import Teacher
 from training.recipe.losses import LossTable
 
 
@@ -43,6 +45,7 @@ class Retrieval:
     pad_id: int
     table: LossTable
     cuts: Sequence[int] = ()
+    teacher: Teacher | None = None
     metric: str = "mrr"
 
     @property
@@ -57,18 +60,22 @@ class Retrieval:
         pairs = self.train
         candidates = [pairs.positive_ids[index] for index in indices]
         candidates += [pairs.negative_ids[index] for index in indices if index in pairs.negative_ids]
-        texts = [pairs.ids[index] for index in indices]
-        queries_BD = model.encoder(*pad(texts, self.pad_id, device=model.device))
-        candidates_KD = model.encoder(*pad(candidates, self.pad_id, device=model.device))
+        texts, cached = [pairs.ids[index] for index in indices], self.table.cached_rows
+        queries_BD = encode_rows(model, texts, self.pad_id, cached_rows=cached)
+        candidates_KD = encode_rows(model, candidates, self.pad_id, cached_rows=cached)
         also_right_BK = torch.zeros(len(indices), len(candidates), dtype=torch.bool)
-        for row, one in enumerate(indices):
-            for column, other in enumerate(indices):
-                same = pairs.texts[one] == pairs.texts[other] or pairs.positives[one] == pairs.positives[other]
-                also_right_BK[row, column] = same
+        for side in (pairs.texts, pairs.positives):
+            also_right_BK[:, : len(indices)] |= _equal([side[index] for index in indices])
         also_right_BK = also_right_BK.to(model.device)
         sizes = [*self.cuts, queries_BD.shape[1]]
         parts = [self._compare(queries_BD[:, :size], candidates_KD[:, :size], also_right_BK) for size in sizes]
-        return torch.stack(parts).mean()
+        loss = torch.stack(parts).mean()
+        if self.teacher is None:
+            return loss
+        rows = [self.rows[index] for index in indices]
+        sides = ((row.text for row in rows), (row.positive for row in rows), (row.negative for row in rows))
+        read = [text for side in sides for text in side if text is not None]
+        return self.teacher.mixed(loss, torch.cat([queries_BD, candidates_KD]), read, self.cuts)
 
     def _compare(
         self, queries_BD: torch.Tensor, candidates_KD: torch.Tensor, also_right_BK: torch.Tensor
@@ -81,6 +88,13 @@ class Retrieval:
     def score(self, model: Model) -> Mapping[str, float]:
         """Retrieval on dev."""
         return retrieval_scores(model, self.dev, self.pad_id)
+
+
+def _equal(texts: Sequence[str]) -> torch.Tensor:
+    """Which texts [B, B] are the same."""
+    numbers: dict[str, int] = {}
+    numbers_B = torch.tensor([numbers.setdefault(text, len(numbers)) for text in texts])
+    return numbers_B[:, None] == numbers_B[None, :]
 
 
 def make_pairs(rows: Sequence[Row], loaded: LoadedEncoder) -> Pairs:

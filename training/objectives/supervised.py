@@ -12,10 +12,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from app.bundle.manifest import EMBEDDING_OUTPUT
 from training.data.collate import pad
 from training.data.rows import Row
 from training.evaluate import predict_ids
 from training.modeling.model import Model
+from training.objectives.teacher import Teacher
 
 Floats = NDArray[np.float32]
 
@@ -46,6 +48,7 @@ class Supervised:
     dev_ids: Sequence[Sequence[int]]
     pad_id: int
     lesson: Lesson
+    teacher: Teacher | None = None
 
     @property
     def metric(self) -> str:
@@ -58,9 +61,13 @@ class Supervised:
         return [len(row) for row in self.ids]
 
     def loss(self, model: Model, indices: Sequence[int]) -> torch.Tensor:
-        """The lesson's, of the batch."""
+        """The lesson's, of the batch, and the teacher's."""
         outputs = model(*pad([self.ids[index] for index in indices], self.pad_id, device=model.device))
-        return self.lesson.loss(outputs, self.lesson.targets[list(indices)].to(model.device))
+        loss = self.lesson.loss(outputs, self.lesson.targets[list(indices)].to(model.device))
+        if self.teacher is None:
+            return loss
+        answers_BD = outputs[self.lesson.output if self.teacher.table.learns == "logits" else EMBEDDING_OUTPUT]
+        return self.teacher.mixed(loss, answers_BD, [self.rows[index].text for index in indices])
 
     def score(self, model: Model) -> Mapping[str, float]:
         """The lesson's, on dev."""

@@ -6,6 +6,9 @@ Each is fine alone; together one of them would do nothing, or do what nobody mea
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from training.recipe.data import Columns
+from training.recipe.losses import BATCH_LOSSES, SCORED_LOSSES
+
 if TYPE_CHECKING:
     from training.recipe.run import Recipe
 
@@ -18,19 +21,66 @@ def conflicts(recipe: "Recipe") -> Iterator[str]:
     encoder, optim, budget, hardware = recipe.encoder, recipe.optim, recipe.budget, recipe.hardware
     loss = recipe.loss.name if recipe.loss else ""
     share = recipe.loss.contrastive_share if recipe.loss else 0.0
+    is_embedder, cuts = recipe.data is not None and recipe.head.task == "embed", getattr(recipe.head, "cuts", [])
+    columns = getattr(recipe.data, "columns", Columns())
+    learns = recipe.teacher.learns if recipe.teacher else ""
+    cached = recipe.loss.cached_rows if recipe.loss else None
     accumulates, is_frozen = budget.accumulate > 1, getattr(encoder, "freeze", None) == "all"
     found: list[Conflict] = [
         (
-            accumulates and loss == "in_batch_negatives",
+            accumulates and loss in BATCH_LOSSES,
             f"budget.accumulate = {budget.accumulate}",
             f'loss.name = "{loss}"',
-            "a part of a batch has fewer negatives, so the result would be another; lower budget.batch_size",
+            "a part of a batch has fewer rows to compare, so the result would be another; loss.cached_rows = "
+            f"{max(1, budget.batch_size // budget.accumulate)} takes as little memory and has the same result",
         ),
         (
             accumulates and share > 0,
             f"budget.accumulate = {budget.accumulate}",
             f"loss.contrastive_share = {share}",
             "a part of a batch has fewer rows to compare, so the result would be another; lower budget.batch_size",
+        ),
+        (
+            is_embedder and loss in SCORED_LOSSES and columns.score is None,
+            f'loss.name = "{loss}"',
+            "data.columns without score",
+            "it learns from a number for each pair; name its column",
+        ),
+        (
+            is_embedder and loss not in SCORED_LOSSES and columns.score is not None,
+            f'loss.name = "{loss}"',
+            f'data.columns.score = "{columns.score}"',
+            f"it takes every pair for a match, whatever its score; take {' or '.join(map(repr, SCORED_LOSSES))}",
+        ),
+        (
+            loss in SCORED_LOSSES and columns.negative is not None,
+            f'loss.name = "{loss}"',
+            f'data.columns.negative = "{columns.negative}"',
+            "it learns from pairs and their scores alone",
+        ),
+        (
+            loss == "angle" and any(size % 2 for size in cuts),
+            'loss.name = "angle"',
+            f"head.cuts = {cuts}",
+            "it halves each vector, so the sizes must be even",
+        ),
+        (
+            learns == "logits" and recipe.head.task != "classify",
+            'teacher.learns = "logits"',
+            f'head.task = "{recipe.head.task}"',
+            'it has no logits; take "vectors"',
+        ),
+        (
+            learns == "vectors" and is_frozen,
+            'teacher.learns = "vectors"',
+            'encoder.freeze = "all"',
+            "vectors that do not move learn from nobody",
+        ),
+        (
+            (cached or 0) >= budget.batch_size,
+            f"loss.cached_rows = {cached}",
+            f"budget.batch_size = {budget.batch_size}",
+            "a batch would be encoded at once, as without it",
         ),
         (
             budget.accumulate > budget.batch_size,
@@ -85,6 +135,8 @@ def _of_problem_type(recipe: "Recipe") -> Iterator[Conflict]:
     if not is_other:
         return
     many = rows == "multi_label"
+    learns_logits = recipe.teacher is not None and recipe.teacher.learns == "logits"
+    yield learns_logits, 'teacher.learns = "logits"', head, 'it teaches which one label is right; take "vectors"'
     scope, coverages = getattr(recipe.head, "out_of_scope", None), "coverages" in recipe.head.changed()
     yield (
         scope is not None,

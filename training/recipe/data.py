@@ -10,7 +10,8 @@ from training.recipe.table import Table
 
 class Columns(Table):
     """Which column of a row is what. Classification reads `text` and `label`, which is a list for a multi-label head, a
-    regression `text` and `value`; embedding reads `text`, `positive` and, where it is named, `negative`.
+    regression `text` and `value`; embedding reads `text`, `positive` and, where they are named, `negative` and
+    `score`: how alike `text` and `positive` are.
     """
 
     text: str = "text"
@@ -18,6 +19,7 @@ class Columns(Table):
     value: str = "value"
     positive: str = "positive"
     negative: str | None = None
+    score: str | None = None
 
 
 class RowsData(Table):

@@ -16,6 +16,7 @@ from training.recipe.heads import EmbedTask, HeadTable
 from training.recipe.losses import LOSSES, LossTable
 from training.recipe.settings import BudgetTable, ExportTable, HardwareTable, OptimTable
 from training.recipe.table import Table
+from training.recipe.teacher import TeacherTable
 
 
 class Recipe(Table):
@@ -29,6 +30,7 @@ class Recipe(Table):
     head: HeadTable
     data: Data | None = None
     loss: LossTable | None = None
+    teacher: TeacherTable | None = None
     optim: OptimTable = OptimTable()
     budget: BudgetTable = BudgetTable()
     hardware: HardwareTable = HardwareTable()
@@ -42,6 +44,8 @@ class Recipe(Table):
             raise ValueError("`data` and `loss` come together: without both, the encoder is imported as it is")
         if self.data is None and self.head.task != "embed":
             raise ValueError("without `data` only an embed head can be exported")
+        if self.data is None and self.teacher is not None:
+            raise ValueError("`teacher` teaches, and without `data` and `loss` nothing is trained: leave it out")
         if self.data is None and self.encoder.kind != "pretrained":
             raise ValueError(
                 f'`encoder.kind = "{self.encoder.kind}"` and a recipe without `data` disagree: its weights are fresh'

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy.stats import rankdata
 
-from training.evaluation.paired import difference, mcnemar, sign_flip
+from training.evaluation.paired import difference, mcnemar, sign_flip, swap
 
 ROWS = 3000
 
@@ -58,3 +59,13 @@ def test_the_interval_holds_the_difference() -> None:
     assert found.by == pytest.approx(0.01)
     assert found.interval[0] < 0.01 < found.interval[1]
     assert found.interval[0] > 0  # as the test says, too
+
+
+def test_a_better_order_is_seen_and_a_mere_other_one_is_not() -> None:
+    generator = np.random.default_rng(3)
+    right_N = generator.permutation(400).astype(np.float64)
+    a_N, b_N, better_N = (rankdata(right_N + noise * generator.standard_normal(400)) for noise in (300, 300, 100))
+
+    assert swap(a_N, better_N, right_N) < 0.001
+    assert swap(a_N, b_N, right_N) > 0.05
+    assert swap(a_N, a_N, right_N) == 1.0

@@ -9,10 +9,48 @@ from training.recipe import Recipe
 SEVERAL = {"task": "classify", "problem_type": "multi_label"}
 NUMBER = {"task": "classify", "problem_type": "regression"}
 BINARY = {"name": "binary_cross_entropy"}
+SCORED = {"source": "files", "train": "x.jsonl", "columns": {"score": "rating"}}
 CONFLICTS: dict[str, tuple[dict[str, object], str]] = {
     "parts of in-batch negatives": (
         {"task": "embed", "budget": {"accumulate": 2}},
-        'budget.accumulate = 2 and loss.name = "in_batch_negatives" disagree: a part of a batch has fewer negatives',
+        'budget.accumulate = 2 and loss.name = "in_batch_negatives" disagree: a part of a batch has fewer rows to '
+        "compare, so the result would be another; loss.cached_rows = 16 takes as little memory and has the same result",
+    ),
+    "parts of scored pairs": (
+        {"task": "embed", "data": SCORED, "loss": {"name": "cosent"}, "budget": {"accumulate": 4}},
+        'budget.accumulate = 4 and loss.name = "cosent" disagree: a part of a batch has fewer rows to compare',
+    ),
+    "a score that nothing reads": (
+        {"task": "embed", "data": SCORED},
+        'loss.name = "in_batch_negatives" and data.columns.score = "rating" disagree: it takes every pair for a match',
+    ),
+    "no score to read": (
+        {"task": "embed", "loss": {"name": "angle"}},
+        'loss.name = "angle" and data.columns without score disagree: it learns from a number for each pair',
+    ),
+    "a negative of scored pairs": (
+        {
+            "task": "embed",
+            "data": {**SCORED, "columns": {"score": "rating", "negative": "other"}},
+            "loss": {"name": "cosent"},
+        },
+        'loss.name = "cosent" and data.columns.negative = "other" disagree: it learns from pairs and their scores',
+    ),
+    "halves of an odd vector": (
+        {"data": SCORED, "loss": {"name": "angle"}, "head": {"task": "embed", "cuts": [16, 15]}},
+        'loss.name = "angle" and head.cuts = [16, 15] disagree: it halves each vector, so the sizes must be even',
+    ),
+    "logits of an embedder": (
+        {"task": "embed", "teacher": {"source": "x", "learns": "logits"}},
+        'teacher.learns = "logits" and head.task = "embed" disagree: it has no logits; take "vectors"',
+    ),
+    "a student that is frozen": (
+        {"encoder": {"source": "x", "freeze": "all"}, "teacher": {"source": "x"}},
+        'teacher.learns = "vectors" and encoder.freeze = "all" disagree: vectors that do not move learn from nobody',
+    ),
+    "a cache of the whole batch": (
+        {"task": "embed", "loss": {"name": "in_batch_negatives", "cached_rows": 8}, "budget": {"batch_size": 8}},
+        "loss.cached_rows = 8 and budget.batch_size = 8 disagree: a batch would be encoded at once, as without it",
     ),
     "parts of a contrastive share": (
         {"budget": {"accumulate": 2}, "loss": {"name": "focal", "contrastive_share": 0.5}},
@@ -65,6 +103,10 @@ CONFLICTS: dict[str, tuple[dict[str, object], str]] = {
     "a separator of one label": (
         {"data": {"source": "files", "train": "x.csv", "label_separator": "|"}},
         'data.label_separator = "|" and head.task = "classify" disagree: it parts the labels of a text, which',
+    ),
+    "logits for several labels": (
+        {"head": SEVERAL, "loss": BINARY, "teacher": {"source": "x", "learns": "logits"}},
+        'teacher.learns = "logits" and head.problem_type = "multi_label" disagree: it teaches which one label is right',
     ),
     "scope of a value": (
         {"head": {**NUMBER, "out_of_scope": 0.5}, "loss": {"name": "mse"}},

@@ -163,7 +163,8 @@ WRONG = {
     ),
     "key of another loss": (
         "loss.scale=3.0",
-        'loss: `scale` belongs to name = "in_batch_negatives", not "cross_entropy"; leave it out',
+        'loss: `scale` belongs to name = "in_batch_negatives" or "cosent" or "angle", not "cross_entropy"; '
+        "leave it out",
     ),
     "temperature of nothing": (
         "loss.temperature=0.2",
