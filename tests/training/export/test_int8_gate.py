@@ -212,7 +212,7 @@ def test_labels_from_thresholds_are_judged_too(pair: Pair, several: tuple[Reader
 def test_other_labels_from_thresholds_are_refused(pair: Pair, several: tuple[Reader, Questions]) -> None:
     reader, questions = several
     other = {name: values.copy() for name, values in questions.judged_reference.items()}
-    other["logits_intent"][: len(ROWS) // 20] = -9
+    other["logits_intent"][: len(ROWS) // 10] = -9
 
     with pytest.raises(GateError, match="of the labels are equal"):
         check_pair(pair, replace(questions, judged_reference=other), reader, [])
