@@ -2,14 +2,14 @@
 #
 #   PYTHON       the interpreter that makes .venv
 #   TORCH_INDEX  one more wheel index, asked for a CPU build of torch (saves 3 GB of CUDA libraries)
-#   ARGS         more arguments for the program behind test*, serve, chaos and bench*
+#   ARGS         more arguments for the program behind test*, serve, chaos, quality and bench*
 PYTHON ?= python3
 TORCH_INDEX ?=
 ARGS ?=
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup fmt check test test-unit test-long test-container serve bundles bench bench-full bench-peers bench-cuda chaos clean
+.PHONY: help setup fmt check test test-unit test-long test-container serve bundles bench bench-full bench-peers bench-cuda quality chaos clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -70,6 +70,9 @@ bench-peers: $(INSTALLED) ## other servers on this machine, each in an environme
 
 bench-cuda: $(INSTALLED) ## what the GPU of this machine does; needs the extra `cuda`
 	$(PY) -m benchmarks.cuda $(ARGS)
+
+quality: $(INSTALLED) ## train what docs/quality.md shows, over ENCODERY_DATA: hours, and resumable
+	$(PY) -m benchmarks.learning $(ARGS)
 
 chaos: $(INSTALLED) ## overload, kills, stops, poisoned texts, a greedy client and memory: about 45 minutes
 	@$(call build_missing,models)

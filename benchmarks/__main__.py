@@ -7,7 +7,8 @@
     python -m benchmarks front-end | engine-python       CPU of a front end, and of the engine besides the model
     python -m benchmarks schedule | start | quality      rules for batches, simulated; start-up; accuracy
     python -m benchmarks data                            checks of a million rows of training data
-    python -m benchmarks docs                            write plots and figures into docs/benchmarks.md
+    python -m benchmarks.learning                        models trained on public data, for docs/quality.md
+    python -m benchmarks docs                            write plots and figures into docs
 
 Results go to benchmarks/results/, or to the folder that --out names, each as soon as it is there. `--resume` leaves out
 what was already measured at this commit.
@@ -24,6 +25,7 @@ from app.bundle.errors import BundleError
 from app.engine.session import DeviceError
 from benchmarks.commands import COMMANDS, Step
 from benchmarks.generator import LoadError
+from benchmarks.learning import report as learning
 from benchmarks.machine import head
 from benchmarks.report.document import DOCUMENT, fill
 from benchmarks.report.plots import draw_all
@@ -67,7 +69,8 @@ def _write_document() -> None:
     for path in draw_all():
         say(f"drawn: {path}")
     DOCUMENT.write_text(fill(DOCUMENT.read_text(encoding="utf-8")), encoding="utf-8")
-    say(f"written: {DOCUMENT}")
+    learning.DOCUMENT.write_text(learning.document(), encoding="utf-8")
+    say(f"written: {DOCUMENT}, {learning.DOCUMENT}")
 
 
 def say(line: str) -> None:
@@ -83,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument("--out", type=Path, default=RESULTS, help="folder for the result files")
         one.add_argument("--resume", action="store_true", help="leave out what was measured at this commit")
         command.add_arguments(one)
-    commands.add_parser("docs", help="draw the plots and write the figures of the result files into docs/benchmarks.md")
+    commands.add_parser("docs", help="draw the plots and write the figures of the result files into docs")
     return parser
 
 

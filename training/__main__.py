@@ -1,7 +1,7 @@
 """The command line of training.
 
 python -m training train RECIPE [--set table.key=value]… [--resume]   data → bundle
-python -m training import FOLDER|ID|package:NAME [--name N]           a pretrained encoder → bundle
+python -m training import FOLDER|ID|package:NAME [--name N]           a trained model as it is → bundle
 python -m training build FOLDER                                       a bundle for each recipe that has none yet
 python -m training find-lr RECIPE [--set table.key=value]…            a learning rate to begin with, and its picture
 python -m training export RECIPE                                      the best weights of a finished run → bundle
@@ -36,6 +36,8 @@ ENVIRONMENT = {
 }
 RECIPES = Path("models/recipes")
 ROLES = ("text", "label", "value", "positive", "negative", "score")  # as in a recipe's data.columns
+# Those of app.bundle.manifest.PoolingMode, which is not loaded for --help.
+POOLINGS = ("mean", "cls", "max", "lasttoken", "mean_sqrt_len_tokens", "weightedmean")
 INTERRUPTED, TERMINATED = 130, 143  # 128 + the signal, as shells count
 
 
@@ -110,7 +112,8 @@ def _make(arguments: argparse.Namespace, progress: "Progress") -> Path:
 
     models = arguments.models
     if arguments.command == "import":
-        return import_encoder(arguments.source, models=models, progress=progress, name=arguments.name)
+        more = {"name": arguments.name, "pooling": arguments.pooling, "vector": arguments.vector}
+        return import_encoder(arguments.source, models=models, progress=progress, **more)
     path, overrides = _recipe_path(arguments.recipe), arguments.set
     if arguments.command == "export":
         return export(path, models=models, progress=progress, overrides=overrides)
@@ -174,9 +177,13 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--resume", action="store_true", help="go on from the newest checkpoint")
     commands.add_parser("find-lr", parents=[common, changed], help="find a learning rate; keeps nothing but a picture")
     commands.add_parser("export", parents=[common, changed], help="make a bundle from a finished run")
-    importing = commands.add_parser("import", parents=[common], help="make a bundle from a pretrained encoder as it is")
-    importing.add_argument("source", help="a folder, a hub id, or package:NAME")
+    importing = commands.add_parser("import", parents=[common], help="make a bundle from a trained model as it is")
+    importing.add_argument("source", help="a folder, a hub id, package:NAME, or an ONNX file")
     importing.add_argument("--name", help="the bundle's name; default: the source's last part")
+    importing.add_argument(
+        "--pooling", choices=POOLINGS, help="how states of tokens become the vector; default: as said"
+    )
+    importing.add_argument("--vector", metavar="OUTPUT", help="ONNX files only: the output that is the vector")
     building = commands.add_parser("build", parents=[common], help="make the bundles that are missing")
     building.add_argument("folder", type=Path, help="where the recipes are")
     evaluating = commands.add_parser("evaluate", parents=[common], help="judge a bundle on its recipe's test rows")

@@ -37,6 +37,7 @@ from training.report import CURVES_FILE, METRICS_FILE, curves_png, metrics_file
 from training.resume import fingerprint
 from training.rng import seed_all
 from training.teacher import make_teacher
+from training.track import Log, no_log
 
 DATA_REPORT = "data"  # in the folder of the run: it shows texts, which no bundle may hold
 
@@ -56,12 +57,20 @@ class Tuned:
 
 
 def fine_tune(
-    recipe: Recipe, splits: Splits, *, runs: Path, resume: bool, progress: Progress, probes: Sequence[Row] = ()
+    recipe: Recipe,
+    splits: Splits,
+    *,
+    runs: Path,
+    resume: bool,
+    progress: Progress,
+    probes: Sequence[Row] = (),
+    log: Log = no_log,
 ) -> Tuned:
     """Train what `recipe` says on `splits`.
 
     Args:
         runs: where checkpoints go.
+        log: is told figures while it trains.
         probes: sentences apart from the data, with labels; judged beside the test split.
 
     Raises:
@@ -80,7 +89,9 @@ def fine_tune(
     targets(probes, splits.labels)  # a wrong label in them is found now, not after the training
     baselines = _baselines(recipe, model, loaded, splits, progress) if recipe.baselines else {}
     prints = fingerprint(recipe, splits, loaded) | ({"teacher": teacher.digest[:16]} if teacher else {})
-    trained = train(model, objective, recipe, folder=runs, fingerprint=prints, resume=resume, progress=progress)
+    trained = train(
+        model, objective, recipe, folder=runs, fingerprint=prints, resume=resume, progress=progress, log=log
+    )
     _give_values(model, recipe, splits)
     findings = {check: len(found) for check, found in view.findings.items()}
     figures = {**_run_figures(trained, splits), "findings": findings, "baselines": baselines}
@@ -93,7 +104,7 @@ def fine_tune(
             report = judged.report | {METRICS_FILE: metrics_file(judged.metrics)}
             tuned = Tuned(model, loaded, judged.fitted, judged.metrics, report)
         else:
-            metrics = judge_embedder(model, loaded, splits.test, recipe.head.cuts) | figures
+            metrics = judge_embedder(model, loaded, splits, recipe.head.cuts) | figures
             tuned = Tuned(model, loaded, Fitted(), metrics, {METRICS_FILE: metrics_file(metrics)})
     model.cpu()  # where the export and its gate run
     return replace(tuned, report=tuned.report | {CURVES_FILE: curves})
@@ -143,7 +154,7 @@ def _baselines(
         return {}
     if recipe.head.task == "embed":
         with progress.step("baseline: the encoder before training"):
-            return {"encoder_before_training": judge_embedder(model, loaded, splits.test)}
+            return {"encoder_before_training": judge_embedder(model, loaded, splits)}
     classifier = TrainedHead(recipe.head, model, loaded, splits)
     train_N, test_N = (np.array(targets(rows, splits.labels)) for rows in (splits.train, splits.test))
     with progress.step("baseline: tf-idf and a linear SVM"):

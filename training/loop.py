@@ -32,6 +32,7 @@ from training.resume import find_checkpoint, restore, snapshot, start_afresh
 from training.rng import seed_all
 from training.signals import SHELL_BASE, Stop, noted
 from training.step import move_once
+from training.track import LOG_STEPS, Log, no_log
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ def train(
     resume: bool,
     progress: Progress,
     clock: Callable[[], float] = time.monotonic,
+    log: Log = no_log,
 ) -> Trained:
     """Train `model` in place, on its device, and leave it in evaluation mode with the weights of its best epoch.
 
@@ -62,6 +64,7 @@ def train(
         folder: where checkpoints go, and come from when `resume`.
         fingerprint: what the run depends on, by name; a checkpoint with another one is refused.
         clock: seconds, for rows/s only.
+        log: is told figures of training every `LOG_STEPS` steps, and those of dev after an epoch.
 
     Raises:
         NotFiniteError: a loss or gradient is NaN or infinite. DivergedError: the loss went up and stays there.
@@ -113,10 +116,13 @@ def train(
                     rate = rows_done / max(clock() - start_s, 1e-9)
                     mean_loss = place.epoch_loss / place.epoch_rows
                     bar.advance(note=f"loss {mean_loss:.4f}  lr {optim.lr * factor:.2e}  {rate:.0f} rows/s")
+                    if place.step % LOG_STEPS == 0:
+                        log(place.step, {"train/loss": loss, "train/lr": optim.lr * factor, "train/rows_per_s": rate})
             with progress.step(f"{title}, dev rows"), average.in_place() if average else nullcontext():
                 scores = stop.unless_stopped(partial(objective.score, model))
             if stop.came() or scores is None:
                 raise _stopped(stop, keep())
+            log(place.step, {f"dev/{name}": value for name, value in scores.items()})
             place, is_best = _end_epoch(place, scores, objective.metric)
             if is_best:
                 weights = average.tensors if average else model.state_dict()

@@ -37,14 +37,17 @@ from training.rng import rng_state, set_rng_state
 Tensors = Mapping[str, torch.Tensor]
 # They change no weight on purpose: a finished run can be judged and exported in another way.
 HARMLESS_TABLES = ("export.", "head.out_of_scope", "head.coverages")  # fitted after training
-HARMLESS = {"description", "baselines", "probes", "threads", "budget.checkpoint_steps"}
+HARMLESS = {"description", "baselines", "probes", "threads", "budget.checkpoint_steps", "track"} | {
+    "data.corpus",
+    "data.slices",
+}
 
 
 def fingerprint(recipe: Recipe, splits: Splits, loaded: LoadedEncoder) -> dict[str, str]:
     """What the weights of a run come from, by name, so that a difference can be named."""
     prints = {
         f"recipe {key}": json.dumps(value)
-        for key, value in _flat(recipe.model_dump(mode="json")).items()
+        for key, value in flat(recipe.model_dump(mode="json")).items()
         if key not in HARMLESS and not key.startswith(HARMLESS_TABLES)
     }
     for name in ("train", "dev"):
@@ -59,12 +62,12 @@ def fingerprint(recipe: Recipe, splits: Splits, loaded: LoadedEncoder) -> dict[s
     return prints
 
 
-def _flat(table: Json, prefix: str = "") -> Json:
+def flat(table: Json, prefix: str = "") -> Json:
     """Nested tables as `table.key`."""
-    flat: Json = {}
+    found: Json = {}
     for key, value in table.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return found
 
 
 def _short_digest(data: bytes) -> str:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from app.bundle.manifest import NAME_PATTERN
+from app.bundle.manifest import NAME_PATTERN, PoolingMode
 from training.build import store_of
 from training.calibrate import Fitted
 from training.checkpoint import DamagedCheckpointError, ForeignCheckpointError, Place, list_checkpoints
@@ -21,12 +21,15 @@ from training.errors import DataError, RecipeError, TrainingError
 from training.export.describe import Finished
 from training.export.publish import publish
 from training.finetune import Tuned, fine_tune
-from training.modeling import LoadedEncoder, Model, load_encoder
+from training.importing import Imported, read_source
+from training.importing.onnx_file import root_of
+from training.modeling import Model, load_encoder
 from training.progress import Progress
 from training.recipe import Recipe, load_recipe
 from training.recipe.data import Columns
 from training.recipe.encoder import EncoderTable
 from training.recipe.heads import EmbedTask
+from training.track import check_installed, tracking
 
 
 def train(path: Path, *, models: Path, progress: Progress, overrides: Sequence[str] = (), resume: bool = False) -> Path:
@@ -39,12 +42,15 @@ def train(path: Path, *, models: Path, progress: Progress, overrides: Sequence[s
     if recipe.data is None:
         with progress.step("loading the encoder"):
             loaded = load_encoder(recipe.encoder)
-        return _publish_encoder(recipe, loaded, models, progress)
+        return _publish_imported(recipe, Imported(Model(loaded.encoder, {}), loaded), models, progress)
+    check_installed(recipe)
     splits = load_data(recipe, path.parent, progress)
     runs = models / "runs" / recipe.name
     probes = read_probes(recipe, path.parent)
-    tuned = fine_tune(recipe, splits, runs=runs, resume=resume, progress=progress, probes=probes)
-    return publish(finished(recipe, tuned, splits), store_of(models), progress=progress)
+    with tracking(recipe, runs, progress.say) as told:
+        tuned = fine_tune(recipe, splits, runs=runs, resume=resume, progress=progress, probes=probes, log=told.log)
+        told.judged(tuned.metrics, tuned.report)
+        return publish(finished(recipe, tuned, splits), store_of(models), progress=progress)
 
 
 def finished(recipe: Recipe, tuned: Tuned, splits: Splits) -> Finished:
@@ -64,17 +70,36 @@ def export(path: Path, *, models: Path, progress: Progress, overrides: Sequence[
     return train(path, models=models, progress=progress, overrides=overrides, resume=True)
 
 
-def import_encoder(source: str, *, models: Path, progress: Progress, name: str | None = None) -> Path:
-    """The bundle of a pretrained encoder as it is: a folder, a hub id or `package:NAME`."""
-    table = EncoderTable(source=source)
+def import_encoder(
+    source: str,
+    *,
+    models: Path,
+    progress: Progress,
+    name: str | None = None,
+    pooling: PoolingMode | None = None,
+    vector: str | None = None,
+) -> Path:
+    """The bundle of a model as it is, with its classifier if it has one.
+
+    Args:
+        source: a folder, a hub id, `package:NAME` or an ONNX file.
+        models: where the store is.
+        progress: hears what is done.
+        name: of the bundle; None: the source's last part.
+        pooling: None: what the source says.
+        vector: the output of an ONNX file to take for the vector; None: by its name.
+    """
+    table = EncoderTable(source=source, pooling=pooling)
     name = name or default_name(source)
     if not NAME_PATTERN.fullmatch(name):
         raise RecipeError(f"{name!r} cannot name a bundle; use up to 64 of a-z, 0-9, . _ - and begin with a-z or 0-9")
-    with progress.step("loading the encoder"):
-        loaded = load_encoder(table)
-    head = EmbedTask(task="embed", normalize=loaded.normalize)
+    with progress.step("loading the model"):
+        found = read_source(table, vector)
+    for line in found.notes:
+        progress.say(line)
+    head = EmbedTask(task="embed", normalize=found.loaded.normalize)
     recipe = Recipe(name=name, description=f"{source}, unchanged.", encoder=table, head=head)
-    return _publish_encoder(recipe, loaded, models, progress)
+    return _publish_imported(recipe, found, models, progress)
 
 
 def load_data(recipe: Recipe, folder: Path, progress: Progress) -> Splits:
@@ -116,17 +141,20 @@ def default_name(source: str) -> str:
         RecipeError: nothing of it can stand in a name.
     """
     last = source.removeprefix("package:").rstrip("/").rsplit("/", 1)[-1]
-    if Path(source).expanduser().is_dir():
-        last = Path(source).expanduser().resolve().name
+    path = Path(source).expanduser()
+    if path.suffix == ".onnx" and path.is_file():  # named by its folder: most are called model.onnx
+        path = root_of(path)
+    if path.is_dir():
+        last = path.resolve().name
     name = re.sub(r"[^a-z0-9._-]+", "-", last.lower()).strip("-._")[:64]
     if not name:
         raise RecipeError(f"no name can be made of {source!r}; give one with --name")
     return name
 
 
-def _publish_encoder(recipe: Recipe, loaded: LoadedEncoder, models: Path, progress: Progress) -> Path:
-    imported = Finished(recipe, Model(loaded.encoder, {}).eval(), loaded, Fitted(), {}, {}, None)
-    return publish(imported, store_of(models), progress=progress)
+def _publish_imported(recipe: Recipe, found: Imported, models: Path, progress: Progress) -> Path:
+    finished = Finished(recipe, found.model.eval(), found.loaded, Fitted(), {}, {}, None, found.heads, found.graphs)
+    return publish(finished, store_of(models), progress=progress)
 
 
 def _check_finished(recipe: Recipe, runs: Path) -> None:

@@ -137,13 +137,13 @@ class Golden(Strict):
 
 
 class Parity(Strict):
-    """What the gate measured for one model file against the torch model."""
+    """What the gate measured for one model file against the model it was made of."""
 
     rows: int
-    vector_max_abs_diff: float
+    vector_max_abs_diff: float | None = None  # None: the graph gives no vector
     logits_max_abs_diff: float | None = None
     labels_equal: bool | None = None
-    alone_max_abs_diff: float  # a row alone against the same row in a batch
+    alone_max_abs_diff: float  # a row alone against the same row in a batch: its vector, or its logits without one
     seconds: float
 
 

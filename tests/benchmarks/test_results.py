@@ -9,7 +9,8 @@ from benchmarks.machine import origin
 from benchmarks.report.document import DOCUMENT, RESULT, fill
 from benchmarks.schema import RESULTS, Start, file_of, write
 
-FILES = sorted(path for path in RESULTS.glob("*.json") if not path.name.startswith("cuda-"))  # a schema of their own
+OTHERS = ("cuda-", "learning-")  # with schemas of their own
+FILES = sorted(path for path in RESULTS.glob("*.json") if not path.name.startswith(OTHERS))
 
 
 def a_start(**changes: object) -> Start:

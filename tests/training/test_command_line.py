@@ -5,11 +5,13 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from app.bundle.manifest import PoolingMode
 from tests.data.make_tiny import make_sources
-from training.__main__ import main
+from training.__main__ import POOLINGS, main
 
 ROOT = Path(__file__).parents[2]
 
@@ -73,6 +75,10 @@ def test_errors_are_told_in_a_line_and_exit_1(
     assert (code, said.out) == (1, "")
     assert "encodery: " in said.err
     assert message in said.err
+
+
+def test_poolings_of_import_are_those_of_the_format() -> None:
+    assert get_args(PoolingMode) == POOLINGS
 
 
 @pytest.mark.parametrize("arguments", [[], ["fly"], ["train"], ["validate", "a.csv", "--column", "txt=a"]])

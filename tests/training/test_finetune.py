@@ -1,7 +1,9 @@
 """From a recipe and rows to a trained model with its figures."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,7 +62,7 @@ def test_an_embedder_is_judged_by_retrieval(make_recipe: MakeRecipe, pairs: Spli
     assert tuned.fitted == Fitted()
     assert set(tuned.report) == {"report/metrics.json", "report/curves.png"}
     figures = json.loads(tuned.report["report/metrics.json"])
-    assert set(figures["baselines"]["encoder_before_training"]) == {"mrr", "recall_at_1"}
+    assert {"mrr", "recall_at_1", "ndcg_at_10"} <= figures["baselines"]["encoder_before_training"].keys()
     assert 0 < figures["mrr"] <= 1
 
 
@@ -108,3 +110,29 @@ def test_a_cut_that_is_no_cut_is_refused(make_recipe: MakeRecipe, pairs: Splits,
 
     with pytest.raises(TrainingError, match=r"head\.cuts: 32 is no cut of a vector of 32 numbers"):
         fine_tune(recipe, pairs, runs=tmp_path, resume=False, progress=Progress())
+
+
+@pytest.mark.parametrize("task", ["classify", "embed"])
+def test_figures_are_told_apart_by_slices(
+    task: str, make_recipe: MakeRecipe, intents: Splits, pairs: Splits, tmp_path: Path
+) -> None:
+    splits = intents if task == "classify" else pairs
+    test = [replace(row, slices=(str(number % 2),)) for number, row in enumerate(splits.test)]
+
+    tuned = fine_tune(
+        make_recipe(task=task),
+        replace(splits, test=test, slices=("parity",)),
+        runs=tmp_path,
+        resume=False,
+        progress=Progress(),
+    )
+
+    figure = "accuracy" if task == "classify" else "recall_at_1"
+    found: Any = tuned.metrics["slices"]
+    assert [(one["value"], one["rows"], one["is_few"]) for one in found["parity"]] == [
+        ("0", len(test) // 2, True),
+        ("1", len(test) // 2, True),
+    ]
+    mean = sum(one[figure] for one in found["parity"]) / 2
+    assert mean == pytest.approx(tuned.metrics[figure])
+    assert found["parity"][0]["intervals"].keys() >= {figure}

@@ -80,6 +80,17 @@ def to_row(record: Record, columns: Columns, task: RowKind, label_separator: str
     return Row(text, record.where, positive=_text(record, columns.positive), negative=negative, score=score)
 
 
+def to_text(record: Record, column: str) -> str:
+    """The text of a record that is no row.
+
+    Raises:
+        BadValue: the record could not be read, lacks the column, or its value is not a text.
+    """
+    if record.problem:
+        raise BadValue(record.problem)
+    return _text(record, column)
+
+
 def _label(record: Record, column: str) -> str:
     value = record.values.get(column)
     if isinstance(value, list):

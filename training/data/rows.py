@@ -16,7 +16,8 @@ class Row:
 
     `where` is `file.jsonl:12`, or the template a sentence comes from. Classification has `label`, multi-label
     classification `labels`, sorted and perhaps none, a regression `value`; embedding has `positive` and perhaps
-    `negative` or a `score` of how alike both are. Rows of one `group` never stand in two splits.
+    `negative` or a `score` of how alike both are. Rows of one `group` never stand in two splits. `slices`: of a test
+    row, its value in each column of `Splits.slices`.
     """
 
     text: str
@@ -27,6 +28,7 @@ class Row:
     group: str | None = None
     labels: tuple[str, ...] | None = None
     value: float | None = None
+    slices: tuple[str, ...] = ()
     score: float | None = None
 
     @property
@@ -80,7 +82,8 @@ class Splits:
     `labels` is sorted, and empty for embedding. `digests` says which bytes these are: file name → sha256, or
     package → version. `origin` is who made the data and under which licence. `findings` are places that a person
     should look at. `as_published`: no row was taken out for being there twice. `outside`, by split, are rows that fit
-    no label: never trained, they choose and judge what is out of scope.
+    no label: never trained, they choose and judge what is out of scope. `corpus`: other texts, among
+    which an embedder shall find the positives of test. `slices`: columns by whose values figures are told apart.
     """
 
     train: list[Row]
@@ -93,6 +96,8 @@ class Splits:
     findings: Mapping[Check, Sequence[Finding]] = field(default_factory=dict)
     as_published: bool = False
     outside: dict[str, list[Row]] = field(default_factory=dict)
+    corpus: list[str] = field(default_factory=list)
+    slices: tuple[str, ...] = ()
 
 
 def normal(text: str) -> str:

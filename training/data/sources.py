@@ -5,16 +5,19 @@ all files are found before one `DataError` is raised: nothing is trained on data
 """
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from training.data import hub
 from training.data.checks import BadValue, SeveralLabels, to_row, wanted_columns
+from training.data.corpus import read_corpus
 from training.data.files import read
 from training.data.findings import Check, Finding
 from training.data.lines import FileFault
 from training.data.records import Record
 from training.data.rows import Counts, Row, Splits
+from training.data.slices import sliced, values_of
 from training.data.splits import (
     SPLITS,
     Pool,
@@ -41,9 +44,12 @@ def load_files(data: FileData, folder: Path, task: RowKind, untrained: Collectio
         DataError: with every problem of every file.
     """
     paths: dict[Split, Path] = {split: folder / name for split in SPLITS if (name := getattr(data, split)) is not None}
-    digests = _check_bytes(list(paths.values()), data.sha256)
-    wanted = wanted_columns(data.columns, task)
-    return _assemble(data, task, {split: read(path, wanted) for split, path in paths.items()}, digests, untrained)
+    others = [folder / data.corpus] if data.corpus is not None else []
+    digests = _check_bytes([*paths.values(), *others], data.sha256)
+    wanted = [*dict.fromkeys([*wanted_columns(data.columns, task), *data.slices])]
+    records = {split: read(path, wanted) for split, path in paths.items()}
+    splits = _assemble(data, task, records, digests, untrained)
+    return replace(splits, corpus=_corpus(others[0], data, splits)) if others else splits
 
 
 def load_dataset(data: DatasetData, task: RowKind, untrained: Collection[str] = ()) -> Splits:
@@ -53,7 +59,7 @@ def load_dataset(data: DatasetData, task: RowKind, untrained: Collection[str] = 
         DataError: it cannot be fetched, or has problems: all of them.
     """
     names: dict[Split, str] = {split: name for split in SPLITS if (name := getattr(data, split)) is not None}
-    wanted = wanted_columns(data.columns, task)
+    wanted = [*dict.fromkeys([*wanted_columns(data.columns, task), *data.slices])]
     sources = {split: hub.records(data, name, wanted) for split, name in names.items()}
     splits = _assemble(data, task, sources, {}, untrained)
     splits.digests.update({f"{data.id}[{name}]": _digest_rows(getattr(splits, split)) for split, name in names.items()})
@@ -77,6 +83,8 @@ def _assemble(
         set_apart(pools, data.apart_from)
     if task != "embed":
         problems += refuse_unknown_labels(pools, untrained)
+    if data.slices:
+        problems += _slice_test(pools, data.slices)
     if not problems:
         problems += refuse_too_few(pools, task)
     counts: dict[str, Counts] = {split: pool.counts() for split, pool in pools.items()}
@@ -95,7 +103,24 @@ def _assemble(
         origin=data.origin,
         findings=_findings(met, pools),
         as_published=data.as_published,
+        slices=tuple(data.slices),
     )
+
+
+def _corpus(path: Path, data: FileData, splits: Splits) -> list[str]:
+    """Raises: DataError: with every problem of the file."""
+    texts, problems = read_corpus(path, data.columns.text, [row.positive or "" for row in splits.test])
+    if problems:
+        raise DataError(f"data.corpus has {_count(len(problems))}; nothing was trained", problems)
+    return texts
+
+
+def _slice_test(pools: Mapping[Split, Pool], columns: Sequence[str]) -> list[str]:
+    """Give the values to test rows alone: nobody asks for those of others, and a run does not depend on them."""
+    for split in ("train", "dev"):
+        pools[split].rows = [replace(row, slices=()) for row in pools[split].rows]
+    pools["test"].rows, problems = sliced(pools["test"].rows, columns)
+    return problems
 
 
 def _findings(met: Untangled, pools: Mapping[Split, Pool]) -> dict[Check, list[Finding]]:
@@ -110,7 +135,8 @@ def _fill(pool: Pool, records: Iterator[Record], data: FileData | DatasetData, t
         for record in records:
             pool.rows_in += 1
             try:
-                pool.rows.append(to_row(record, data.columns, task, data.label_separator))
+                row = to_row(record, data.columns, task, data.label_separator)
+                pool.rows.append(replace(row, slices=values_of(record, data.slices)) if data.slices else row)
             except BadValue as bad:
                 if data.one_label_only and isinstance(bad, SeveralLabels):
                     pool.several_labels.append(Finding(record.where))

@@ -18,9 +18,10 @@ from training.calibrate import Fitted
 from training.calibrate.conformal import fit_conformal, set_figures
 from training.calibrate.scope import Parts, choose_score, fit_statistics, scope_figures, threshold_for
 from training.calibrate.temperature import fit_temperature
-from training.data.rows import Row
+from training.data.rows import Row, Splits
 from training.evaluation.bootstrap import interval
 from training.evaluation.mistakes import MISTAKES_FILE, by_length, worst_mistakes
+from training.evaluation.slices import by_slice
 from training.evaluation.trained import Judged, TrainedHead
 from training.metrics import (
     ClassFigures,
@@ -60,6 +61,7 @@ def judge_single_label(classifier: TrainedHead, probes: Sequence[Row], figures: 
         "conformal": set_figures(probs_NC, right_N, fitted.conformal),
         **figures,
         "by_length": by_length(classifier.lengths(splits.test), probs_NC.argmax(axis=1) == right_N),
+        **_slices(splits, probs_NC, right_N),
         "per_class": dict(zip(plain.labels, map(asdict, _classes(probs_NC, right_N)), strict=True)),
     }
     if fitted.out_of_scope is not None:
@@ -90,6 +92,14 @@ def _answer_figures(probs_NC: Floats, right_N: Ints) -> dict[str, object]:
     return {name: figure(every_N) for name, figure in figures.items()} | {
         "intervals": {name: interval(figure, len(right_N)) for name, figure in figures.items()}
     }
+
+
+def _slices(splits: Splits, probs_NC: Floats, right_N: Ints) -> dict[str, object]:
+    """Figures by the values of columns, if there are any."""
+    if not splits.slices:
+        return {}
+    figures = by_slice(splits.slices, splits.test, lambda rows: _answer_figures(probs_NC[rows], right_N[rows]))
+    return {"slices": figures}
 
 
 def _confusion(probs_NC: Floats, right_N: Ints) -> Ints:

@@ -14,9 +14,10 @@ from app.bundle.scoring import MULTI_LABEL_THRESHOLD, probabilities, thresholds
 from training.calibrate import Fitted
 from training.calibrate.temperature import fit_label_temperature
 from training.calibrate.thresholds import fit_thresholds
-from training.data.rows import Row
+from training.data.rows import Row, Splits
 from training.evaluation.bootstrap import interval
 from training.evaluation.mistakes import MISTAKES_FILE, by_length, worst_label_sets
+from training.evaluation.slices import by_slice
 from training.evaluation.trained import Judged, TrainedHead
 from training.metrics import (
     binned,
@@ -58,6 +59,7 @@ def judge_multi_label(trained: TrainedHead, _probes: Sequence[Row], figures: Map
         "temperature": fitted.temperature,
         **figures,
         "by_length": by_length(trained.lengths(splits.test), _is_exact(given_NC, right_NC), "exact_match"),
+        **_slices(splits, given_NC, right_NC),
         "per_class": {
             label: {**asdict(one), "threshold": fitted.thresholds[label]}
             for label, one in zip(served.labels, label_figures(given_NC, right_NC), strict=True)
@@ -86,6 +88,15 @@ def _answer_figures(given_NC: Bools, right_NC: Bools) -> dict[str, object]:
     }
     return _plain_figures(given_NC, right_NC) | {
         "intervals": {name: interval(figure, len(right_NC)) for name, figure in figures.items()}
+    }
+
+
+def _slices(splits: Splits, given_NC: Bools, right_NC: Bools) -> dict[str, object]:
+    """Figures by the values of columns, if there are any."""
+    if not splits.slices:
+        return {}
+    return {
+        "slices": by_slice(splits.slices, splits.test, lambda rows: _answer_figures(given_NC[rows], right_NC[rows]))
     }
 
 

@@ -12,6 +12,7 @@ from training.calibrate import Fitted
 from training.data.rows import Row
 from training.evaluation.bootstrap import interval
 from training.evaluation.mistakes import MISTAKES_FILE, worst_values
+from training.evaluation.slices import by_slice
 from training.evaluation.trained import Judged, TrainedHead
 from training.metrics import mean_absolute_error, pearson, r_squared, root_mean_squared_error, spearman
 from training.objectives.regression import values
@@ -36,13 +37,20 @@ def judge_regression(trained: TrainedHead, _probes: Sequence[Row], figures: Mapp
     right_N = values(test)
     found_N = trained.outputs(test)[trained.head(Fitted()).output][:, 0].astype(np.float64)
     metrics: dict[str, object] = {
-        **{name: figure(right_N, found_N) for name, figure in FIGURES.items()},
-        "intervals": {name: _interval(figure, right_N, found_N) for name, figure in FIGURES.items()},
+        **_answer_figures(right_N, found_N),
         "mae_of_the_mean": mean_absolute_error(right_N, np.full(len(test), values(trained.splits.train).mean())),
         **figures,
     }
+    if columns := trained.splits.slices:
+        metrics["slices"] = by_slice(columns, test, lambda rows: _answer_figures(right_N[rows], found_N[rows]))
     report = {VALUES_FILE: values_png(right_N, found_N)}
     return Judged(Fitted(), metrics, report, {MISTAKES_FILE: worst_values(test, right_N, found_N)})
+
+
+def _answer_figures(right_N: Floats, found_N: Floats) -> dict[str, object]:
+    """Errors and correlations, and the interval of each."""
+    intervals = {name: _interval(figure, right_N, found_N) for name, figure in FIGURES.items()}
+    return {**{name: figure(right_N, found_N) for name, figure in FIGURES.items()}, "intervals": intervals}
 
 
 def _interval(figure: Callable[[Floats, Floats], float], right_N: Floats, found_N: Floats) -> list[float]:

@@ -36,13 +36,17 @@ FIGURES = {
     "ece_before": "Calibration error (ECE) before temperature scaling",
     "ece_after": "Calibration error (ECE) after temperature scaling",
     "recall_at_1": "Recall at 1",
+    "recall_at_5": "Recall at 5",
+    "recall_at_10": "Recall at 10",
     "mrr": "Mean reciprocal rank",
+    "mrr_at_10": "Mean reciprocal rank at 10",
+    "ndcg_at_10": "NDCG at 10",
 }
 
 
 def card(manifest: Manifest) -> bytes:
     """MODEL_CARD.md."""
-    parts = (_head, _use, _data, _figures, _certainty, _limits, _origin)
+    parts = (_head, _use, _data, _figures, _slices, _certainty, _limits, _origin)
     return ("\n\n".join("\n".join(lines) for part in parts if (lines := list(part(manifest)))) + "\n").encode()
 
 
@@ -111,9 +115,29 @@ def _figures(manifest: Manifest) -> Iterator[str]:
         yield ""
         yield f"At one threshold of 0.5 for all labels: macro-F1 {_number(at_half['macro_f1'])}, micro-F1 "
         yield f"{_number(at_half['micro_f1'])}. The thresholds are fitted on dev; `per_class` in the report has them."
+    if corpus := cast("Mapping[str, Any]", manifest.metrics.get("corpus") or {}):
+        shown = (f"{FIGURES[name].lower()} {_number(corpus[name])}" for name in FIGURES if name in corpus)
+        yield ""
+        yield f"Among the {corpus['texts']:,} texts of a corpus: {', '.join(shown)}."
     if probes := cast("Mapping[str, Any]", manifest.metrics.get("probes") or {}):
         yield ""
         yield f"On {probes['rows']} sentences written apart from the data: accuracy {_number(probes['accuracy'])}."
+
+
+def _slices(manifest: Manifest) -> Iterator[str]:
+    found = cast("Mapping[str, list[Mapping[str, Any]]]", manifest.metrics.get("slices") or {})
+    for column, slices in found.items():
+        names = [name for name in ("accuracy", "macro_f1", "recall_at_1", "mrr") if name in slices[0]]
+        yield f"## By {column}, on the test split"
+        yield "| " + " | ".join([column, "rows", *(FIGURES[name] for name in names)]) + " |"
+        yield "|---" * (2 + len(names)) + "|"
+        for one in slices:
+            cells = [f"{_number(one[name])} ({' to '.join(map(_number, one['intervals'][name]))})" for name in names]
+            few = " (few)" if one["is_few"] else ""
+            value = str(one["value"]).replace("|", "\\|")
+            yield f"| {value} | {one['rows']:,}{few} | {' | '.join(cells)} |"
+        yield ""
+        yield "In brackets: 95 % intervals."
 
 
 def _certainty(manifest: Manifest) -> Iterator[str]:
@@ -149,8 +173,12 @@ def _origin(manifest: Manifest) -> Iterator[str]:
     yield f"- Encoder: {trunk.architecture} from `{trunk.source}`; sha256 of the weights `{trunk.sha256}`"
     yield f"- Exported by {manifest.training['exporter']}; made {manifest.created}"
     yield (
-        f"- Against the torch model over {parity.rows} rows: vectors within {parity.vector_max_abs_diff:.1e}"
-        + (f", logits within {parity.logits_max_abs_diff:.1e}" if parity.logits_max_abs_diff is not None else "")
+        f"- Against {manifest.training.get('reference') or 'the torch model'} over {parity.rows} rows: "
+        + ", ".join(
+            f"{what} within {value:.1e}"
+            for what, value in (("vectors", parity.vector_max_abs_diff), ("logits", parity.logits_max_abs_diff))
+            if value is not None
+        )
     )
     for path, figures in manifest.parity.items():
         if isinstance(figures, Agreement):

@@ -8,7 +8,7 @@ import hashlib
 import json
 import platform
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -50,7 +50,10 @@ Head = EmbedHead | ClassifyHead
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A model that is ready to leave torch, and all that is known of it. `splits` is None for an import."""
+    """A model that is ready to leave torch, and all that is known of it.
+
+    `splits` is None for an import, whose classifiers are `imported`.
+    """
 
     recipe: Recipe
     model: Model
@@ -59,6 +62,10 @@ class Finished:
     metrics: Json
     report: Mapping[str, bytes]
     splits: Splits | None
+    imported: Sequence[ClassifyHead] = ()
+    graphs: Callable[[], Iterator[ExportedGraph]] | None = (
+        None  # of a model that is a graph already; None: it is exported
+    )
 
     @property
     def labels(self) -> list[str]:
@@ -70,11 +77,12 @@ def heads_of(finished: Finished) -> list[Head]:
     """The primary head first; a classifier also offers the vector under its labels."""
     task, width = finished.recipe.head, finished.loaded.encoder.width
     if isinstance(task, EmbedTask):
-        return [
-            EmbedHead(
-                name=task.name, output=EMBEDDING_OUTPUT, dimensions=width, cuts=task.cuts, normalize=task.normalize
-            )
-        ]
+        if not width:  # somebody else's graph that gives logits alone
+            return list(finished.imported)
+        vector = EmbedHead(
+            name=task.name, output=EMBEDDING_OUTPUT, dimensions=width, cuts=task.cuts, normalize=task.normalize
+        )
+        return [*finished.imported, vector]
     normalize = finished.loaded.normalize
     return [
         head_of(task, finished.labels, finished.fitted),
@@ -115,7 +123,7 @@ def describe(
         prompts=loaded.prompts,
         space=space(trunk, " → ".join([pooling_name(loaded.pooling), *after_pooling(loaded.encoder)]), tokenizer),
         inputs=[Tensor(name=name, dtype="int64", axes=list(AXES)) for name in INPUTS],
-        outputs=_outputs(finished.model, loaded.encoder.width),
+        outputs=_outputs(finished),
         files=files,
         golden=Golden(rows=golden_rows),
         parity=dict(parity),
@@ -150,8 +158,11 @@ def weights_digest(weights: Mapping[str, torch.Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _outputs(model: Model, width: int) -> list[Tensor]:
-    widths = {EMBEDDING_OUTPUT: width} | {name: head.width for name, head in model.classifiers.items()}
+def _outputs(finished: Finished) -> list[Tensor]:
+    """In the order of the graph: the vector, then the logits of each head."""
+    classifiers = [head for head in heads_of(finished) if isinstance(head, ClassifyHead)]
+    vector = {EMBEDDING_OUTPUT: width} if (width := finished.loaded.encoder.width) else {}
+    widths = vector | {one.output: len(one.labels) for one in classifiers}
     return [Tensor(name=name, dtype="float32", axes=["batch", size]) for name, size in widths.items()]
 
 
@@ -195,6 +206,8 @@ def _training(finished: Finished, graph: ExportedGraph) -> Json:
         "exporter": graph.exporter,
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in LIBRARIES},
     }
+    if finished.graphs is not None:
+        facts["reference"] = "the source's ONNX file"  # of the gate and the golden rows, instead of a torch model
     if after := after_pooling(finished.loaded.encoder):
         facts["after_pooling"] = after
     if splits is not None:

@@ -77,7 +77,7 @@ def export_graph(model: Model, way: Way, *, max_tokens: int) -> ExportedGraph:
     was_training = model.training
     model.eval()
     try:
-        with _quiet():
+        with quiet():
             proto, exporter = way(model, max_tokens)
             _set_widths(proto, model)
     except Exception as error:  # exporters raise whatever their many parts raise
@@ -86,8 +86,8 @@ def export_graph(model: Model, way: Way, *, max_tokens: int) -> ExportedGraph:
     finally:
         model.train(was_training)
     proto = _inlined(proto)
-    _strip(proto)
-    return ExportedGraph(proto.SerializeToString(deterministic=True), _fused_counts(proto), exporter)
+    strip(proto)
+    return ExportedGraph(proto.SerializeToString(deterministic=True), fused_counts(proto), exporter)
 
 
 def fused(model: Model, max_tokens: int) -> tuple[ModelProto, str]:
@@ -179,7 +179,7 @@ def _inlined(proto: ModelProto) -> ModelProto:
     return onnx.inliner.inline_local_functions(proto) if proto.functions else proto
 
 
-def _strip(proto: ModelProto) -> None:
+def strip(proto: ModelProto) -> None:
     """Take out what the exporters note for themselves: source lines with this machine's paths, and half a megabyte."""
     proto.doc_string = ""
     del proto.metadata_props[:]
@@ -192,13 +192,14 @@ def _strip(proto: ModelProto) -> None:
         del value.metadata_props[:]
 
 
-def _fused_counts(proto: ModelProto) -> dict[str, int]:
+def fused_counts(proto: ModelProto) -> dict[str, int]:
+    """How many of ONNX Runtime's fused operators there are, by name."""
     counts = Counter(node.op_type for node in proto.graph.node if node.domain == FUSED_DOMAIN)
     return dict(sorted(counts.items()))
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Exporters warn of their own inner workings; the gate judges the result."""
     loggers = [
         logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir", "onnxruntime", "fusion_base")

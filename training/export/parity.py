@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 
 from app.bundle.batches import most_rows, slices
 from app.bundle.graph import parse_graph
-from app.bundle.manifest import ClassifyHead, EmbedHead, Parity
+from app.bundle.manifest import EMBEDDING_OUTPUT, ClassifyHead, EmbedHead, Parity
 from app.bundle.tokenizer import load_tokenizer
 from training.data.collate import encode, pad
 from training.errors import GateError
@@ -162,9 +162,9 @@ class _Gate:
         self._tokenizer = load_tokenizer(shipped.tokenizer)
         self._runner = GraphRunner(shipped.graph, reference.pad_id)
         self.judged = [head for head in shipped.heads if isinstance(head, ClassifyHead)]
-        self._units = {name: head.unit for name, head in reference.model.classifiers.items()}
+        self._units = reference.model.units
         self.rows = 0
-        self.vector = 0.0
+        self.vector: float | None = None
         self.alone = 0.0
         self.logits: float | None = None
 
@@ -212,7 +212,8 @@ class _Gate:
         check_shapes(want, got, where)
         check_finite(want, where, "torch model")
         check_finite(got, where, "graph")
-        self.vector = max(self.vector, vector_difference(want, got, where))
+        if EMBEDDING_OUTPUT in want:
+            self.vector = max(self.vector or 0.0, vector_difference(want, got, where))
         if (logits := logits_difference(want, got, where, units=self._units)) is not None:
             self.logits = max(self.logits or 0.0, logits)
         check_labels(want, got, self.judged, where)
@@ -232,8 +233,10 @@ class _Gate:
             ("in reverse order", {name: turned[name][::-1] for name in outputs}),
         ):
             place = f"{where}, rows {how}"
-            self.alone = max(self.alone, vector_difference(outputs, other, place, rule="G07-neighbours"))
-            logits_difference(outputs, other, place, rule="G07-neighbours", units=self._units)
+            differs = logits_difference(outputs, other, place, rule="G07-neighbours", units=self._units) or 0.0
+            if EMBEDDING_OUTPUT in outputs:
+                differs = vector_difference(outputs, other, place, rule="G07-neighbours")
+            self.alone = max(self.alone, differs)
 
 
 def _first_line(error: Exception) -> str:

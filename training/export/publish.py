@@ -73,14 +73,14 @@ def _export(finished: Finished, tokenizer: bytes, progress: Progress) -> tuple[E
     exam = make_exam(heads[0], finished.splits.test if finished.splits else [])
     expected = _figure(finished.metrics, exam.metric) if exam else None
     refusals: list[GateError | BundleError] = []
-    ways = candidates(finished.model, max_tokens=loaded.max_tokens)
+    ways = finished.graphs() if finished.graphs else candidates(finished.model, max_tokens=loaded.max_tokens)
     while True:
         with progress.step("exporting the graph"):
             graph = next(ways, None)
         if graph is None:
             raise refusals[0]
         try:
-            with progress.step("the gate: ONNX Runtime against torch"):
+            with progress.step(f"the gate: ONNX Runtime against {'the source' if finished.graphs else 'torch'}"):
                 shipped = Shipped(graph.data, tokenizer, heads)
                 parity = check_parity(reference, shipped, exam=exam, expected=expected)
         except (GateError, BundleError) as error:
@@ -99,4 +99,6 @@ def _figure(metrics: Json, name: str) -> float | None:
 def _line(graph: ExportedGraph, parity: Parity) -> str:
     fused = ", ".join(f"{count} {name}" for name, count in graph.fused_ops.items()) or "nothing"
     logits = f", logits {parity.logits_max_abs_diff:.1e}" if parity.logits_max_abs_diff is not None else ""
-    return f"passed ({graph.exporter}; fused: {fused}): vectors within {parity.vector_max_abs_diff:.1e}{logits}"
+    found = parity.vector_max_abs_diff
+    vectors = f"vectors within {found:.1e}" if found is not None else "no vectors"
+    return f"passed ({graph.exporter}; fused: {fused}): {vectors}{logits}"

@@ -87,6 +87,8 @@ def make_int8(source: Source, progress: Progress) -> Variant:
     """The OpenVINO pair for CPUs."""
     finished = source.finished
     loaded, splits = finished.loaded, finished.splits
+    if not loaded.encoder.width:
+        raise int8.Int8Error("the graph gives no vector, by which an int8 pair is judged")
     training = [row.text for row in splits.train] if splits else []
     calibration = int8.calibration_texts(training, loaded.max_tokens)
     with progress.step("what the fp32 graph answers to the gate of int8"):
@@ -143,7 +145,7 @@ def _ids(finished: Finished, texts: Sequence[str]) -> list[list[int]]:
 
 def _line(parity: Parity | Agreement) -> str:
     if isinstance(parity, Parity):
-        return f"vectors within {parity.vector_max_abs_diff:.1e} over {parity.rows} rows, in emulation"
+        return f"vectors within {parity.vector_max_abs_diff or 0:.1e} over {parity.rows} rows, in emulation"
     line = f"cosine {parity.mean_cosine:.4f} in the mean, {parity.worst_cosine:.4f} at worst over {parity.rows} rows"
     if parity.labels_equal is not None:
         line += f"; {parity.labels_equal:.2%} of {parity.judged_rows} labels equal"

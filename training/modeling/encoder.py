@@ -14,7 +14,7 @@ from typing import Any, cast
 import torch
 from tokenizers import Tokenizer, normalizers
 from torch import nn
-from transformers import AutoModel, AutoTokenizer, PreTrainedModel
+from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from app.bundle.manifest import Pooling
@@ -104,10 +104,19 @@ def load_encoder(table: EncoderTable) -> LoadedEncoder:
     Raises:
         TrainingError: the source is missing, is not what the recipe says, or needs what is not built.
     """
-    folder = find_source(table)
-    settings = read_settings(folder, pooling=table.pooling)
-    trunk = _load_trunk(settings.folder.transformer)
-    tokenizer = _load_tokenizer(settings.folder.transformer, settings)
+    settings = read_settings(find_source(table), pooling=table.pooling)
+    trunk = load_weights(settings.folder.transformer)
+    return encoder_of(trunk, settings, table)
+
+
+def encoder_of(trunk: PreTrainedModel, settings: SourceSettings, table: EncoderTable) -> LoadedEncoder:
+    """`trunk` with what else its folder holds, in evaluation mode.
+
+    Raises:
+        TrainingError: they do not belong together, or need what is not built.
+    """
+    folder = settings.folder.transformer
+    tokenizer = load_tokenizer(folder, settings)
     _check_vocabulary(tokenizer, trunk, folder)
     pooling = settings.pooling or "mean"
     after = load_modules(settings.folder.after_pooling, pooled_width(int(trunk.config.hidden_size), pooling))
@@ -124,12 +133,19 @@ def load_encoder(table: EncoderTable) -> LoadedEncoder:
     )
 
 
-def _load_trunk(folder: Path) -> PreTrainedModel:
-    """Its attention is torch's fused one (`sdpa`) where the architecture has that, else written out (`eager`)."""
+def load_weights(
+    folder: Path, kind: type[AutoModel | AutoModelForSequenceClassification] = AutoModel
+) -> PreTrainedModel:
+    """The model in `folder`, float32, its attention torch's fused one (`sdpa`) where the architecture has that, else
+    written out (`eager`).
+
+    Raises:
+        TrainingError: it does not load, is no plain encoder, or lacks weights.
+    """
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     try:
-        trunk, report = AutoModel.from_pretrained(
+        trunk, report = kind.from_pretrained(
             folder,
             dtype=torch.float32,
             use_safetensors=True,
@@ -141,7 +157,8 @@ def _load_trunk(folder: Path) -> PreTrainedModel:
         raise TrainingError(f"encoder.source: {folder} does not load: {str(error).splitlines()[0]}") from error
     if trunk.config.is_encoder_decoder or not hasattr(trunk.config, "hidden_size"):
         raise TrainingError(f"encoder.source: {type(trunk).__name__} is not a plain text encoder (BERT's family is)")
-    if missing := [name for name in report["missing_keys"] if not name.startswith("pooler.")]:
+    unread = "pooler." if kind is AutoModel else ()  # the encoder's own pooler, which nothing reads here
+    if missing := sorted(name for name in report["missing_keys"] if not name.startswith(unread)):
         raise TrainingError(
             f"encoder.source: {folder} lacks {len(missing)} weights of {type(trunk).__name__}, such as {missing[0]}; "
             "they would be random"
@@ -149,7 +166,7 @@ def _load_trunk(folder: Path) -> PreTrainedModel:
     return cast(PreTrainedModel, trunk)
 
 
-def _load_tokenizer(folder: Path, settings: SourceSettings) -> Tokenizer:
+def load_tokenizer(folder: Path, settings: SourceSettings) -> Tokenizer:
     """The fast tokenizer, with padding and truncation taken out."""
     path = folder / TOKENIZER
     try:

@@ -13,11 +13,6 @@ class ClassifierHead(nn.Module):
         self.linear = nn.Linear(hidden, labels)
         self.unit = 1.0  # what a difference of its outputs is measured in; of logits, it is as it is
 
-    @property
-    def width(self) -> int:
-        """How many values it gives."""
-        return self.linear.out_features
-
     def forward(self, vector_BD: torch.Tensor) -> torch.Tensor:
         """Raw logits [B, C]."""
         logits_BC: torch.Tensor = self.linear(self.dropout(vector_BD))

@@ -23,13 +23,13 @@ class Model(nn.Module):
 
     Args:
         encoder: ends in the pooled, unnormalised vector.
-        heads: by head name; empty for a plain sentence embedder.
+        heads: by head name, each makes logits [B, C] of the vector [B, D]; empty for a plain sentence embedder.
 
     Raises:
         ValueError: two head names give one output name.
     """
 
-    def __init__(self, encoder: TextEncoder, heads: Mapping[str, ClassifierHead]) -> None:
+    def __init__(self, encoder: TextEncoder, heads: Mapping[str, nn.Module]) -> None:
         super().__init__()
         by_output = {logits_name(name): head for name, head in heads.items()}
         if len(by_output) != len(heads):
@@ -43,9 +43,9 @@ class Model(nn.Module):
         return next(self.parameters()).device
 
     @property
-    def classifiers(self) -> dict[str, ClassifierHead]:
-        """The heads by output."""
-        return {name: head for name, head in self.heads.items() if isinstance(head, ClassifierHead)}
+    def units(self) -> dict[str, float]:
+        """By output of a head that was trained here: what its differences are measured in."""
+        return {name: head.unit for name, head in self.heads.items() if isinstance(head, ClassifierHead)}
 
     def forward(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> dict[str, torch.Tensor]:
         """`sentence_embedding` [B, D] and, for each head, `logits_<head>` [B, C]."""

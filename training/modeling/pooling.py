@@ -32,7 +32,7 @@ def _pool(hidden_BTD: torch.Tensor, mask_BT: torch.Tensor, mode: PoolingMode) ->
         return hidden_BTD[:, 0]
     if mode == "lasttoken":
         last_B11 = (mask_BT.sum(dim=1) - 1).clamp(min=0).view(-1, 1, 1)
-        return hidden_BTD.gather(1, last_B11.expand(-1, 1, hidden_BTD.shape[2])).squeeze(1)
+        return hidden_BTD.gather(1, last_B11.expand(-1, 1, hidden_BTD.shape[2]))[:, 0]
     if mode == "max":
         return hidden_BTD.masked_fill((mask_BT == 0).unsqueeze(-1), LOWEST).amax(dim=1)
     weights_BT = mask_BT * mask_BT.cumsum(dim=1) if mode == "weightedmean" else mask_BT

@@ -122,17 +122,8 @@ def make_pairs(rows: Sequence[Row], loaded: LoadedEncoder) -> Pairs:
 
 def retrieval_scores(model: Model, pairs: Pairs, pad_id: int) -> dict[str, float]:
     """Mean reciprocal rank and recall at 1 of each text's positive among all positives of `pairs`."""
-    return scores_by_size(model, pairs, pad_id, [None])[None]
-
-
-def scores_by_size(
-    model: Model, pairs: Pairs, pad_id: int, sizes: Sequence[int | None]
-) -> dict[int | None, dict[str, float]]:
-    """`retrieval_scores` for vectors that are cut to their first `size` numbers; None: whole."""
-    queries_ND = predict_ids(model, pairs.ids, pad_id=pad_id)[EMBEDDING_OUTPUT]
-    candidates_ND = predict_ids(model, pairs.positive_ids, pad_id=pad_id)[EMBEDDING_OUTPUT]
-    scores = {}
-    for size in sizes:
-        ranks_N = retrieval_ranks(unit(queries_ND[:, :size]), unit(candidates_ND[:, :size]), list(pairs.positives))
-        scores[size] = {"mrr": float(np.mean(1.0 / ranks_N)), "recall_at_1": float(np.mean(ranks_N == 1))}
-    return scores
+    queries_ND, candidates_ND = (
+        unit(predict_ids(model, ids, pad_id=pad_id)[EMBEDDING_OUTPUT]) for ids in (pairs.ids, pairs.positive_ids)
+    )
+    ranks_N = retrieval_ranks(queries_ND, candidates_ND, list(pairs.positives))
+    return {"mrr": float(np.mean(1.0 / ranks_N)), "recall_at_1": float(np.mean(ranks_N == 1))}

@@ -26,6 +26,7 @@ def conflicts(recipe: "Recipe") -> Iterator[str]:
     learns = recipe.teacher.learns if recipe.teacher else ""
     cached = recipe.loss.cached_rows if recipe.loss else None
     accumulates, is_frozen = budget.accumulate > 1, getattr(encoder, "freeze", None) == "all"
+    corpus = getattr(recipe.data, "corpus", None)
     found: list[Conflict] = [
         (
             accumulates and loss in BATCH_LOSSES,
@@ -111,6 +112,18 @@ def conflicts(recipe: "Recipe") -> Iterator[str]:
             'encoder.freeze = "all"',
             'optim.name = "muon"',
             "muon moves the matrices of the encoder",
+        ),
+        (
+            corpus is not None and recipe.head.task != "embed",
+            f'data.corpus = "{corpus}"',
+            f'head.task = "{recipe.head.task}"',
+            "a corpus is where an embedder looks for texts",
+        ),
+        (
+            corpus is not None and loss in SCORED_LOSSES,
+            f'data.corpus = "{corpus}"',
+            f'loss.name = "{loss}"',
+            "pairs with scores are judged by their order, and nothing is looked for",
         ),
         (
             hardware.precision == "fp16" and hardware.device == "cpu",

@@ -36,6 +36,7 @@ class RowsData(Table):
     apart_from: list[Literal["dev", "test"]] = Field(
         default=[]
     )  # train rows that share any single text with these are left out
+    slices: list[str] = Field(default=[])  # columns by whose values the figures of test are told apart
     one_label_only: bool = False  # rows whose label is a list of several are left out, not refused
     label_separator: str | None = Field(default=None, min_length=1)  # multi-label: what parts the labels of a text, "|"
     origin: str = ""  # who made the data and under which licence, for the model card
@@ -52,6 +53,7 @@ class FileData(RowsData):
 
     source: Literal["files"]
     train: str
+    corpus: str | None = None  # an embedder's: a file of texts among which, too, the positives of test shall be found
     sha256: dict[str, Sha256] = Field(default={})  # by file name: refuse other bytes
 
 

@@ -18,7 +18,7 @@ from training.errors import RecipeError
 from training.recipe.keys import UNIONS, unknown_keys
 from training.recipe.run import Recipe
 
-PATHS = ("data.train", "data.dev", "data.test", "encoder.source", "teacher.source", "probes")
+PATHS = ("data.train", "data.dev", "data.test", "data.corpus", "encoder.source", "teacher.source", "probes")
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 
 

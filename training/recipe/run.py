@@ -4,7 +4,7 @@ A recipe is one TOML file with the tables of `Recipe`. Types are strict and clos
 the nearest known one. A recipe without `[data]` imports its encoder as it is. Paths may hold `${VARIABLES}`.
 """
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -35,6 +35,7 @@ class Recipe(Table):
     budget: BudgetTable = BudgetTable()
     hardware: HardwareTable = HardwareTable()
     export: ExportTable = ExportTable()
+    track: list[Literal["tensorboard", "mlflow", "wandb", "trackio"]] = Field(default=[])  # who else is told figures
     baselines: bool = False  # also report tf-idf + linear and frozen encoder + logistic regression on the same rows
     probes: str | None = None  # a JSONL of {"text", "label"} beside the recipe: sentences no template yields
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import rankdata
 
-from training.evaluation.paired import difference, mcnemar, sign_flip, swap
+from training.evaluation.paired import FLIPS, difference, mcnemar, sign_flip, swap
 
 ROWS = 3000
 
@@ -22,6 +22,16 @@ def test_a_point_of_difference_is_seen_and_a_mere_swap_is_not() -> None:
     assert mcnemar(*shares(50, 20)) < 0.001
     assert mcnemar(*shares(35, 35)) > 0.9
     assert mcnemar(*shares(0, 0)) == 1.0
+
+
+def test_signs_are_flipped_in_blocks_as_they_were_at_once() -> None:
+    generator = np.random.default_rng(2)
+    a_N, b_N = generator.normal(size=50), generator.normal(0.2, size=50)
+
+    signs_KN = np.random.default_rng(0).choice([-1.0, 1.0], (FLIPS, 50))
+    as_far = (np.abs(signs_KN @ (b_N - a_N)) >= abs((b_N - a_N).sum()) - 1e-12).sum()
+
+    assert sign_flip(a_N, b_N) == (as_far + 1) / (FLIPS + 1)
 
 
 def test_p_is_that_of_the_binomial() -> None:

@@ -25,6 +25,7 @@ threads = 1
 [data]
 source = "files"
 train = "minutes.jsonl"
+slices = ["kind"]
 [encoder]
 source = "tiny-bert"
 [head]
@@ -52,7 +53,7 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     make_sources(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("training.export.onnx.WAYS", (torchscript,))
-    rows = [{"text": text, "value": MINUTES[label] + len(text)} for text, label in sentences()]
+    rows = [{"text": text, "value": MINUTES[label] + len(text), "kind": label} for text, label in sentences()]
     (tmp_path / "minutes.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     path = tmp_path / "minutes.toml"
     path.write_text(RECIPE)
@@ -79,6 +80,8 @@ def test_values_over_http_are_those_of_the_report(recipe: Path) -> None:
     assert set(cast("dict[str, Any]", manifest.reference["values"])) == {"0", "0.25", "0.5", "0.75", "1"}
     assert "head `minutes`: a number." in (folder / "MODEL_CARD.md").read_text()
     assert (folder / "report" / "values.png").exists()
+    assert sum(part["rows"] for part in metrics["slices"]["kind"]) == len(test)
+    assert all({"value", "mae", "intervals"} <= set(part) for part in metrics["slices"]["kind"])
     verdict = evaluate(recipe, models=recipe.parent, progress=Progress())
     assert verdict.metric == "mae"
     assert verdict.value == pytest.approx(metrics["mae"], abs=1e-3)

@@ -215,6 +215,7 @@ def test_right_file_passes_with_its_figures(reference: Reference, shipped: Shipp
     assert parity.labels_equal
     assert parity.logits_max_abs_diff is not None
     assert parity.logits_max_abs_diff <= LOGIT_LIMIT
+    assert parity.vector_max_abs_diff is not None
     assert max(parity.vector_max_abs_diff, parity.alone_max_abs_diff) <= VECTOR_LIMIT
     assert parity.rows > 4 * (1 + 2 + 7 + 32)
 

@@ -158,6 +158,16 @@ def test_card_says_what_the_manifest_says(manifest: Manifest, finished: Finished
     assert "under 0.5 is out of scope" in text
 
 
+def test_card_has_a_table_for_each_column_of_slices(manifest: Manifest) -> None:
+    figures = {"accuracy": 0.75, "macro_f1": 0.5, "intervals": {"accuracy": [0.5, 1.0], "macro_f1": [0.25, 0.75]}}
+    slices = {"lang": [{"value": "a|b", "rows": 12, "is_few": True, **figures}]}
+
+    text = card(manifest.model_copy(update={"metrics": {**manifest.metrics, "slices": slices}})).decode()
+
+    assert "## By lang, on the test split\n| lang | rows | Accuracy | Macro-F1 |\n|---|---|---|---|" in text
+    assert "| a\\|b | 12 (few) | 0.7500 (0.5000 to 1.0000) | 0.5000 (0.2500 to 0.7500) |" in text
+
+
 def test_a_model_that_fails_the_gate_publishes_nothing(
     finished: Finished, loaded: LoadedEncoder, tmp_path: Path
 ) -> None:

@@ -116,6 +116,10 @@ CONFLICTS: dict[str, tuple[dict[str, object], str]] = {
         {"head": {**NUMBER, "coverages": [0.9]}, "loss": {"name": "huber"}},
         'head.coverages and head.problem_type = "regression" disagree: there are no labels to make sets of',
     ),
+    "a corpus for labels": (
+        {"data": {"source": "files", "train": "t.jsonl", "corpus": "c.jsonl"}},
+        'data.corpus = "c.jsonl" and head.task = "classify" disagree: a corpus is where an embedder looks for texts',
+    ),
     "half precision on the CPU": (
         {"hardware": {"device": "cpu", "precision": "fp16"}},
         'hardware.precision = "fp16" and hardware.device = "cpu" disagree: fp16 trains on CUDA only; take "bf16"',

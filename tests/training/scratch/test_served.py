@@ -97,6 +97,7 @@ def test_every_kind_passes_the_gate(raw: Mapping[str, Any]) -> None:
     ]
     reference = Reference(model, loaded.tokenizer, loaded.max_tokens, loaded.pad_id)
     parity = check_parity(reference, Shipped(graph.data, loaded.tokenizer.to_str().encode(), heads))
+    assert parity.vector_max_abs_diff is not None
     assert parity.vector_max_abs_diff < CLOSE
 
 

@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from app.bundle.manifest import pooling_name
 from training.export.packed.weights import EncoderWeights, Floats, Gelu, Layer, Linear, Norm, PackedError
+from training.modeling.heads import ClassifierHead
 from training.modeling.model import Model
 
 GELUS: Mapping[str, Gelu] = {"gelu": "erf", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}
@@ -210,7 +212,9 @@ def _distances(trunk: Any, state: _State, max_tokens: int) -> Floats:  # noqa: A
     return np.ascontiguousarray(table_RN[buckets].T)
 
 
-def _head(head: Any, hidden: int) -> Linear:  # noqa: ANN401  # a ModuleDict says no more than Module
+def _head(head: nn.Module, hidden: int) -> Linear:
+    if not isinstance(head, ClassifierHead):
+        raise PackedError("a head that is more than one linear layer has no packed graph")
     weight = head.linear.weight.detach().to(torch.float32).cpu().numpy()
     if weight.shape[1] != hidden:
         raise PackedError(f"a head reads {weight.shape[1]} values; the encoder gives {hidden}")

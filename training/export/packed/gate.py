@@ -79,7 +79,7 @@ class _Gate:
         model, spec = read_packed(graph, "the packed graph")
         self._packed = PackedReference(model, spec, self._watch)
         self._peaks: dict[str, float] = {}
-        self._units = {name: head.unit for name, head in reference.model.classifiers.items()}
+        self._units = reference.model.units
         self._rows = 0
         self._vector = self._alone = 0.0
         self._cosine = 1.0
@@ -146,7 +146,7 @@ class _Gate:
             if name == EMBEDDING_OUTPUT:
                 continue
             difference_B = np.abs(want[name] - got[name]).max(axis=1)
-            limit_B = HALF_LOGITS * np.maximum(np.abs(want[name]).max(axis=1), self._units[name])
+            limit_B = HALF_LOGITS * np.maximum(np.abs(want[name]).max(axis=1), self._units.get(name, 1.0))
             if (difference_B > limit_B).any():
                 row = int((difference_B - limit_B).argmax())
                 raise GateError("G05-logits", f"{where}: {name} of row {row} differs by {difference_B[row]:.1e}")

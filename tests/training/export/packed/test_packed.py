@@ -47,6 +47,7 @@ def test_float32_is_the_model_in_both_layouts(family: str, pooling: Pooling) -> 
 
     for layout in (graph, separate_qkv(graph)):
         found = checked(layout, reference)
+        assert found.parity.vector_max_abs_diff is not None
         assert found.parity.vector_max_abs_diff <= 1e-5
         assert found.parity.logits_max_abs_diff is not None
 
