@@ -4,6 +4,7 @@ python -m training train RECIPE [--set table.key=value]… [--resume]   data →
 python -m training import FOLDER|ID|package:NAME [--name N]           a trained model as it is → bundle
 python -m training build FOLDER                                       a bundle for each recipe that has none yet
 python -m training find-lr RECIPE [--set table.key=value]…            a learning rate to begin with, and its picture
+python -m training sweep RECIPE RANGES [--set table.key=value]…       the settings that are best on dev
 python -m training export RECIPE                                      the best weights of a finished run → bundle
 python -m training evaluate RECIPE                                    the current bundle on its recipe's test rows
 python -m training compare RECIPE A B                                 is bundle B better than A on those rows?
@@ -12,12 +13,15 @@ python -m training validate RECIPE|DATA [--report FOLDER]             check the 
 A recipe is a TOML file, or the name of one in models/recipes. Progress goes to standard error, results to standard
 output. Exit code: 0 done, 1 refused or failed with the reason on standard error, 2 wrong usage, 130 interrupted, 143
 terminated. A run that is told to end while it trains writes a checkpoint first, and `--resume` goes on from it.
+
+torchrun --nproc-per-node N -m training train RECIPE trains in N processes (training/parallel/).
 """
 
 import argparse
 import os
 import sys
 import warnings
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,32 +57,52 @@ def main(argv: list[str] | None = None) -> int:
     from training.signals import Terminated, sigterm_as_interrupt
 
     try:
-        with sigterm_as_interrupt():
+        with sigterm_as_interrupt(), _processes(arguments.command):
             _run(arguments)
     except StoppedError as error:
-        print(f"encodery: {error}", file=sys.stderr)
-        return error.exit_code
+        return _fail(str(error), error.exit_code)
     except (TrainingError, BundleError) as error:
-        print(f"encodery: {error}", file=sys.stderr)
-        return 1
+        return _fail(str(error), 1)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
-        print(f"encodery: {place}{error.strerror or error}", file=sys.stderr)
-        return 1
+        return _fail(f"{place}{error.strerror or error}", 1)
     except Terminated:
-        print("encodery: terminated", file=sys.stderr)
-        return TERMINATED
+        return _fail("terminated", TERMINATED)
     except KeyboardInterrupt:
-        print("encodery: interrupted", file=sys.stderr)
-        return INTERRUPTED
+        return _fail("interrupted", INTERRUPTED)
     return 0
+
+
+def _processes(command: str) -> AbstractContextManager[None]:
+    """All processes of the run, if torchrun started several."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return nullcontext()
+    from training.errors import TrainingError
+    from training.parallel import joined
+
+    if command != "train":
+        raise TrainingError(f"torchrun is for `train`; run `python -m training {command}` without it")
+    return joined()
+
+
+def _fail(message: str, code: int) -> int:
+    """`code`, after `message` was said; of several processes that say the same, one says it."""
+    if "training.parallel" in sys.modules:
+        from training.parallel import may_say
+
+        if not may_say(message):
+            return code
+    print(f"encodery: {message}", file=sys.stderr)
+    return code
 
 
 def _run(arguments: argparse.Namespace) -> None:
     """Each command imports what it needs: torch and its kin take seconds, `--help` and `build` must not."""
+    from rich.console import Console
+
     from training.progress import Progress
 
-    progress = Progress()
+    progress = Progress(Console(quiet=True)) if int(os.environ.get("RANK", "0")) else Progress()
     match arguments.command:
         case "build":
             from training.build import build
@@ -93,6 +117,11 @@ def _run(arguments: argparse.Namespace) -> None:
             found, picture = find_lr(path, models=models, progress=progress, overrides=arguments.set)
             progress.say(f"the picture is {picture}")
             print(found)
+        case "sweep":
+            from training.sweep.study import sweep
+
+            path, models = _recipe_path(arguments.recipe), arguments.models
+            print(sweep(path, arguments.ranges, models=models, progress=progress, overrides=arguments.set))
         case "evaluate":
             from training.judge import evaluate
 
@@ -176,6 +205,8 @@ def _parser() -> argparse.ArgumentParser:
     train = commands.add_parser("train", parents=[common, changed], help="make a bundle from a recipe")
     train.add_argument("--resume", action="store_true", help="go on from the newest checkpoint")
     commands.add_parser("find-lr", parents=[common, changed], help="find a learning rate; keeps nothing but a picture")
+    sweeping = commands.add_parser("sweep", parents=[common, changed], help="try settings, each on the dev rows")
+    sweeping.add_argument("ranges", type=Path, help="a TOML file with the values to try; models/recipes/README.md")
     commands.add_parser("export", parents=[common, changed], help="make a bundle from a finished run")
     importing = commands.add_parser("import", parents=[common], help="make a bundle from a trained model as it is")
     importing.add_argument("source", help="a folder, a hub id, package:NAME, or an ONNX file")

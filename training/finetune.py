@@ -5,6 +5,7 @@ Load → build → baselines → train → calibrate on dev → judge on test. T
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +26,12 @@ from training.evaluation.trained import TrainedHead
 from training.hardware import pick_device
 from training.loop import Trained, train
 from training.modeling import ClassifierHead, LoadedEncoder, Model, load_encoder, logits_name
+from training.modeling.adapters import add_adapters, merge_adapters
 from training.modeling.depth import freeze
 from training.objectives import make_objective
 from training.objectives.classification import targets
 from training.objectives.regression import scale_of, values
+from training.parallel import by_first, first_goes_on
 from training.progress import Progress
 from training.recipe import Recipe
 from training.recipe.encoder import EncoderTable
@@ -82,16 +85,18 @@ def fine_tune(
         torch.set_num_threads(recipe.threads)
     with progress.step("loading the encoder"):
         loaded = load_encoder(recipe.encoder, [text for row in splits.train for text in row.texts], seed=recipe.seed)
-    view = _check(recipe, splits, loaded, runs, progress)
+    view = by_first(partial(_check, recipe, splits, loaded, runs, progress))
     model = build_model(loaded, recipe, splits.labels).to(pick_device(recipe.hardware))
     teacher = make_teacher(recipe.teacher, splits, model.device, progress)
     objective = make_objective(recipe, recipe.loss, splits, loaded, teacher)
     targets(probes, splits.labels)  # a wrong label in them is found now, not after the training
-    baselines = _baselines(recipe, model, loaded, splits, progress) if recipe.baselines else {}
+    baselines = by_first(partial(_baselines, recipe, model, loaded, splits, progress)) if recipe.baselines else {}
     prints = fingerprint(recipe, splits, loaded) | ({"teacher": teacher.digest[:16]} if teacher else {})
     trained = train(
         model, objective, recipe, folder=runs, fingerprint=prints, resume=resume, progress=progress, log=log
     )
+    first_goes_on()
+    merge_adapters(model.encoder)
     _give_values(model, recipe, splits)
     findings = {check: len(found) for check, found in view.findings.items()}
     figures = {**_run_figures(trained, splits), "findings": findings, "baselines": baselines}
@@ -131,11 +136,13 @@ def _check(recipe: Recipe, splits: Splits, loaded: LoadedEncoder, runs: Path, pr
 
 
 def build_model(loaded: LoadedEncoder, recipe: Recipe, labels: Sequence[str]) -> Model:
-    """The encoder, with what the recipe freezes frozen, and its head, whose fresh weights depend on the seed alone."""
+    """The encoder, frozen or with adapters as the recipe says, and its head; fresh weights depend on the seed alone."""
     seed_all(recipe.seed)
     head = recipe.head
     if isinstance(recipe.encoder, EncoderTable) and recipe.encoder.freeze is not None:
         freeze(loaded.encoder, recipe.encoder.freeze)
+    if isinstance(recipe.encoder, EncoderTable) and recipe.encoder.lora is not None:
+        add_adapters(loaded.encoder, recipe.encoder.lora)
     if head.task == "embed":
         if head.cuts and max(head.cuts) >= loaded.encoder.width:
             raise TrainingError(f"head.cuts: {max(head.cuts)} is no cut of a vector of {loaded.encoder.width} numbers")

@@ -26,6 +26,7 @@ from training.modeling.depth import train_mode
 from training.modeling.model import Model
 from training.objectives import Objective
 from training.optim import Average, lr_factor, make_stepper
+from training.parallel import AgreedStop, by_first, check_same, first_before_others, is_first, rank_seed
 from training.progress import Progress
 from training.recipe import Recipe
 from training.resume import find_checkpoint, restore, snapshot, start_afresh
@@ -82,14 +83,17 @@ def train(
 
     def keep() -> Path:
         """Save all as it is now."""
-        return save(folder, snapshot(place, fingerprint, model, stepper, average, best))
+        return by_first(partial(save, folder, snapshot(place, fingerprint, model, stepper, average, best)))
 
-    with run_lock(folder), noted() as stop, made_ready(model, recipe, model.device):
-        seed_all(recipe.seed)
+    check_same(fingerprint)
+    lock = run_lock(folder) if is_first() else nullcontext()
+    with lock, noted(AgreedStop()) as stop, made_ready(model, recipe, model.device):
+        seed_all(rank_seed(recipe.seed))
         if resume:
-            place, best = restore(find_checkpoint(folder, fingerprint, progress), model, stepper, average)
+            found = first_before_others(partial(find_checkpoint, folder, fingerprint, progress))
+            place, best = restore(found, model, stepper, average)
         else:
-            start_afresh(folder, progress)
+            by_first(partial(start_afresh, folder, progress))
         while not _is_over(place, recipe):
             train_mode(model)
             start_s, rows_done = clock(), 0
@@ -119,7 +123,7 @@ def train(
                     if place.step % LOG_STEPS == 0:
                         log(place.step, {"train/loss": loss, "train/lr": optim.lr * factor, "train/rows_per_s": rate})
             with progress.step(f"{title}, dev rows"), average.in_place() if average else nullcontext():
-                scores = stop.unless_stopped(partial(objective.score, model))
+                scores = by_first(partial(stop.unless_stopped, partial(objective.score, model)))
             if stop.came() or scores is None:
                 raise _stopped(stop, keep())
             log(place.step, {f"dev/{name}": value for name, value in scores.items()})

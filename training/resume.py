@@ -30,9 +30,9 @@ from training.data.rows import Splits
 from training.errors import TrainingError
 from training.modeling import LoadedEncoder
 from training.optim import Average, Stepper
+from training.parallel import rng_states, set_rng_states
 from training.progress import Progress
 from training.recipe import Recipe
-from training.rng import rng_state, set_rng_state
 
 Tensors = Mapping[str, torch.Tensor]
 # They change no weight on purpose: a finished run can be judged and exported in another way.
@@ -130,7 +130,7 @@ def snapshot(
         parts["average"] = average.tensors
     if scaling := stepper.scaling():
         parts["scaling"] = scaling
-    return Checkpoint(place, rng_state(), dict(fingerprint), {**parts, "best": best})
+    return Checkpoint(place, rng_states(), dict(fingerprint), {**parts, "best": best})
 
 
 def restore(
@@ -143,7 +143,7 @@ def restore(
     stepper.restore(found.parts["optimizer"], found.parts.get("scaling", {}))
     if average is not None:
         average.restore(found.parts["average"])
-    set_rng_state(found.rng)
+    set_rng_states(found.rng)
     device = next(model.parameters()).device
     return found.place, {name: tensor.to(device) for name, tensor in found.parts["best"].items()}
 

@@ -55,20 +55,19 @@ class Stop:
     def unless_stopped(self, work: Callable[[], Result]) -> Result | None:
         """What `work` gives; None if a signal came before its end. It is left where it stands, so it must not write."""
         try:
-            self._is_open = not self.came()
+            self._is_open = self.signal is None
             result = work() if self._is_open else None
             self._is_open = False
         except KeyboardInterrupt:
-            if not self.came():
+            if self.signal is None:
                 raise
             return None
         return result
 
 
 @contextmanager
-def noted() -> Iterator[Stop]:
-    """While this lasts, SIGTERM and SIGINT are noted and not obeyed."""
-    stop = Stop()
+def noted(stop: Stop) -> Iterator[Stop]:
+    """While this lasts, SIGTERM and SIGINT are noted in `stop` and not obeyed."""
     with _handling((signal.SIGTERM, signal.SIGINT), stop.note):
         yield stop
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from training.errors import RecipeError, StoppedError, TrainingError
+from training.parallel import is_first
 from training.recipe import Recipe
 from training.resume import flat
 
@@ -78,7 +79,8 @@ class Tracking:
 
 @contextmanager
 def tracking(recipe: Recipe, folder: Path, say: Callable[[str], None]) -> Iterator[Tracking]:
-    """Start the trackers of a recipe; end them with what became of the run. Their files go to `folder`.
+    """Start the trackers of a recipe; end them with what became of the run. Their files go to `folder`. Of several
+    processes that train, the first tells.
 
     Raises:
         RecipeError: the package of one is not installed. TrainingError: one does not start.
@@ -86,7 +88,7 @@ def tracking(recipe: Recipe, folder: Path, say: Callable[[str], None]) -> Iterat
     check_installed(recipe)
     from training.trackers import TRACKERS
 
-    trackers: dict[str, Tracker] = {name: TRACKERS[name](folder) for name in recipe.track}
+    trackers: dict[str, Tracker] = {name: TRACKERS[name](folder) for name in recipe.track if is_first()}
     config = {
         key: value if isinstance(value, str | int | float) else str(value)
         for key, value in flat(recipe.model_dump(mode="json")).items()

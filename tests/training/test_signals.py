@@ -18,7 +18,7 @@ from training.data.rows import Splits
 from training.errors import StoppedError
 from training.modeling import Model
 from training.objectives.supervised import Supervised
-from training.signals import noted
+from training.signals import Stop, noted
 
 
 class Calls:
@@ -153,7 +153,7 @@ def test_a_signal_within_the_last_save_is_obeyed_after_it(
 def test_signals_mean_what_they_did_once_the_run_is_over() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
 
-    with noted() as stop:
+    with noted(Stop()) as stop:
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGINT)
 
@@ -165,7 +165,7 @@ def test_an_ignored_signal_stays_ignored() -> None:
     """`nohup` and the background of a shell set this."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with noted() as stop:
+        with noted(Stop()) as stop:
             os.kill(os.getpid(), signal.SIGINT)
     finally:
         signal.signal(signal.SIGINT, before)

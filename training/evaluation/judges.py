@@ -9,7 +9,7 @@ from training.evaluation.regression import judge_regression
 from training.evaluation.trained import Judged, TrainedHead
 from training.recipe.heads import ProblemType
 
-JUDGES: Mapping[ProblemType, Callable[[TrainedHead, Sequence[Row], Mapping[str, object]], Judged]] = {
+JUDGES: dict[ProblemType, Callable[[TrainedHead, Sequence[Row], Mapping[str, object]], Judged]] = {
     "single_label": judge_single_label,
     "multi_label": judge_multi_label,
     "regression": judge_regression,

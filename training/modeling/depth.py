@@ -9,6 +9,7 @@ import re
 from torch import nn
 
 from training.errors import TrainingError
+from training.modeling.adapters import has_adapters
 from training.modeling.base import TextEncoder
 from training.recipe.encoder import Freeze
 
@@ -48,8 +49,12 @@ def freeze(encoder: TextEncoder, what: Freeze) -> None:
 
 
 def train_mode(model: nn.Module) -> None:
-    """Training mode, but for what is frozen: dropout before weights that do not learn would only add noise."""
+    """Training mode, but for what is frozen: dropout before weights that do not learn would only add noise. Between
+    adapters it has its use, and is kept.
+    """
     model.train()
+    if has_adapters(model):
+        return
     for module in model.modules():
         parameters = list(module.parameters())
         if parameters and not any(parameter.requires_grad for parameter in parameters):

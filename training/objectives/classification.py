@@ -18,6 +18,7 @@ from training.losses.classify import balanced_weights, per_row_cross_entropy
 from training.losses.contrastive import supervised_contrastive
 from training.metrics import accuracy
 from training.objectives.supervised import Lesson
+from training.parallel import gathered
 from training.recipe.losses import LossTable
 
 Outputs = Mapping[str, torch.Tensor]
@@ -54,7 +55,8 @@ def _loss(
     ).mean()
     if not table.contrastive_share:
         return loss
-    contrastive = supervised_contrastive(outputs[EMBEDDING_OUTPUT], targets_B, temperature=table.temperature)
+    vectors_ND, targets_N = gathered(outputs[EMBEDDING_OUTPUT]), gathered(targets_B)
+    contrastive = supervised_contrastive(vectors_ND, targets_N, temperature=table.temperature)
     return (1 - table.contrastive_share) * loss + table.contrastive_share * contrastive
 
 

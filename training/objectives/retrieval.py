@@ -21,6 +21,7 @@ from training.modeling.encoder import LoadedEncoder
 from training.modeling.model import Model
 from training.objectives.encoding import encode_rows
 from training.objectives.teacher import Teacher
+from training.parallel import everyone, gathered
 from training.recipe.losses import LossTable
 
 
@@ -63,7 +64,11 @@ class Retrieval:
         texts, cached = [pairs.ids[index] for index in indices], self.table.cached_rows
         queries_BD = encode_rows(model, texts, self.pad_id, cached_rows=cached)
         candidates_KD = encode_rows(model, candidates, self.pad_id, cached_rows=cached)
-        also_right_BK = torch.zeros(len(indices), len(candidates), dtype=torch.bool)
+        if self._compares_rows(queries_BD.shape[1]):
+            queries_BD, positives = gathered(queries_BD), len(indices)
+            candidates_KD = torch.cat([gathered(candidates_KD[:positives]), gathered(candidates_KD[positives:])])
+            indices = everyone(indices)
+        also_right_BK = torch.zeros(len(indices), len(candidates_KD), dtype=torch.bool)
         for side in (pairs.texts, pairs.positives):
             also_right_BK[:, : len(indices)] |= _equal([side[index] for index in indices])
         also_right_BK = also_right_BK.to(model.device)
@@ -76,6 +81,11 @@ class Retrieval:
         sides = ((row.text for row in rows), (row.positive for row in rows), (row.negative for row in rows))
         read = [text for side in sides for text in side if text is not None]
         return self.teacher.mixed(loss, torch.cat([queries_BD, candidates_KD]), read, self.cuts)
+
+    def _compares_rows(self, width: int) -> bool:
+        """Whether the loss of a row depends on others: but for triplets, and a teacher of the same sizes, it does."""
+        teacher = self.teacher
+        return self.table.name != "triplet" or (teacher is not None and not {width, *self.cuts} <= teacher.sizes)
 
     def _compare(
         self, queries_BD: torch.Tensor, candidates_KD: torch.Tensor, also_right_BK: torch.Tensor

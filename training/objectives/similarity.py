@@ -20,6 +20,7 @@ from training.modeling.model import Model
 from training.objectives.encoding import encode_rows
 from training.objectives.retrieval import Pairs
 from training.objectives.teacher import Teacher
+from training.parallel import everyone, gathered
 from training.recipe.losses import LossTable
 
 LOSSES = {"cosent": cosent, "angle": angle}
@@ -48,8 +49,9 @@ class Similarity:
         """The loss of the batch, with cuts the mean over all sizes (arXiv:2205.13147)."""
         sides = ([side[index] for index in indices] for side in (self.train.ids, self.train.positive_ids))
         first_BD, second_BD = (
-            encode_rows(model, side, self.pad_id, cached_rows=self.table.cached_rows) for side in sides
+            gathered(encode_rows(model, side, self.pad_id, cached_rows=self.table.cached_rows)) for side in sides
         )
+        indices = everyone(indices)
         scores_B = torch.from_numpy(scores_of([self.rows[index] for index in indices])).to(model.device)
         loss_of, scale = LOSSES[self.table.name], self.table.scale
         sizes = [*self.cuts, first_BD.shape[1]]

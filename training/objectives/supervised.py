@@ -18,6 +18,7 @@ from training.data.rows import Row
 from training.evaluate import predict_ids
 from training.modeling.model import Model
 from training.objectives.teacher import Teacher
+from training.parallel import everyone, gathered
 
 Floats = NDArray[np.float32]
 
@@ -67,6 +68,8 @@ class Supervised:
         if self.teacher is None:
             return loss
         answers_BD = outputs[self.lesson.output if self.teacher.table.learns == "logits" else EMBEDDING_OUTPUT]
+        if answers_BD.shape[1] not in self.teacher.sizes:  # it teaches by how alike rows are
+            answers_BD, indices = gathered(answers_BD), everyone(indices)
         return self.teacher.mixed(loss, answers_BD, [self.rows[index].text for index in indices])
 
     def score(self, model: Model) -> Mapping[str, float]:

@@ -24,6 +24,11 @@ class Teacher:
     answers_NE: torch.Tensor
     places: Mapping[str, int]
 
+    @property
+    def sizes(self) -> set[int]:
+        """Of answers that are compared one by one; those of other sizes only by how alike the rows of a batch are."""
+        return {self.answers_NE.shape[1]}
+
     def mixed(
         self, own_loss: torch.Tensor, student_BD: torch.Tensor, texts: Sequence[str], cuts: Sequence[int] = ()
     ) -> torch.Tensor:

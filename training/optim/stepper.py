@@ -14,6 +14,7 @@ import torch
 from training.modeling.model import Model
 from training.optim.groups import parameter_groups
 from training.optim.lion import Lion
+from training.parallel import sum_gradients
 from training.recipe.settings import OptimTable
 
 Tensors = Mapping[str, torch.Tensor]
@@ -55,12 +56,13 @@ class Stepper:
         torch.autograd.backward(self._scaler.scale(loss))
 
     def step(self, clip_norm: float) -> float:
-        """Clip the gradients to `clip_norm` and move the weights; returns the norm before. One that is not finite moves
-        nothing.
+        """Sum the gradients of all ranks, clip them to `clip_norm` and move the weights; returns the norm before. One
+        that is not finite moves nothing.
         """
+        parameters = [parameter for group in self._groups() for parameter in group["params"]]
+        sum_gradients(parameters)
         for optimizer in self.optimizers:
             self._scaler.unscale_(optimizer)
-        parameters = [parameter for group in self._groups() for parameter in group["params"]]
         norm = torch.nn.utils.clip_grad_norm_(parameters, clip_norm).item()
         if math.isfinite(norm):
             for optimizer in self.optimizers:

@@ -3,6 +3,7 @@
 Each is fine alone; together one of them would do nothing, or do what nobody meant. Both are named, and why.
 """
 
+import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -112,6 +113,12 @@ def conflicts(recipe: "Recipe") -> Iterator[str]:
             'encoder.freeze = "all"',
             'optim.name = "muon"',
             "muon moves the matrices of the encoder",
+        ),
+        (
+            getattr(encoder, "lora", None) is not None and getattr(encoder, "freeze", None) is not None,
+            "encoder.lora",
+            f"encoder.freeze = {json.dumps(getattr(encoder, 'freeze', None))}",
+            "with adapters all other weights of the encoder are frozen; leave one out",
         ),
         (
             corpus is not None and recipe.head.task != "embed",

@@ -12,6 +12,15 @@ Freeze = Literal["all", "embeddings"] | int
 MIN_BPE = 300  # 256 bytes, 4 special tokens, and some merges
 
 
+class LoraTable(Table):
+    """Train two thin matrices beside linear layers and not the layers themselves (training/modeling/adapters.py)."""
+
+    rank: int = Field(default=16, ge=1)  # columns of a thin matrix
+    alpha: float = Field(default=32.0, gt=0)  # what they give counts alpha / rank times
+    dropout: float = Field(default=0.05, ge=0, lt=1)
+    targets: list[str] | None = Field(default=None, min_length=1)  # ends of names, such as "query"; None: all linear
+
+
 class EncoderTable(Table):
     """A pretrained encoder: `package:NAME` (an installed distribution), a folder, or a hub id."""
 
@@ -22,6 +31,7 @@ class EncoderTable(Table):
     pooling: Pooling | None = None  # None: what the source's 1_Pooling/config.json says, else mean
     max_tokens: int | None = Field(default=None, ge=3)  # None: what the source says
     freeze: Freeze | None = None  # what does not train; a number: the embeddings and the lowest so many layers
+    lora: LoraTable | None = None  # None: all weights train, but for what is frozen
     checkpointing: bool = False  # keep less for the way back and compute it again: less memory, a third more time
 
     @field_validator("freeze", mode="before")

@@ -8,6 +8,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from pydantic_core import ErrorDetails
 from training.errors import RecipeError
 from training.recipe.keys import UNIONS, unknown_keys
 from training.recipe.run import Recipe
+from training.recipe.sweep import Span, SweepTable, setting
 
 PATHS = ("data.train", "data.dev", "data.test", "data.corpus", "encoder.source", "teacher.source", "probes")
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
@@ -44,6 +46,29 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         return Recipe.model_validate(raw)
     except ValidationError as error:
         raise RecipeError("\n".join(f"{path.name}: {_say(detail)}" for detail in error.errors())) from error
+
+
+def load_sweep(path: Path, recipe: Path, overrides: Sequence[str] = ()) -> SweepTable:
+    """What a sweep over `recipe` tries. Each end of a range and each choice makes a recipe that loads.
+
+    Raises:
+        RecipeError: the file is not there or not TOML, a value is wrong, or a recipe with one of the values is.
+    """
+    raw, known = _read(path), list(SweepTable.model_fields)
+    for key in raw.keys() - known:
+        nearest = get_close_matches(key, known, n=1, cutoff=0)[0]
+        raise RecipeError(f"{path.name}: {key} is not a key; did you mean {nearest}?")
+    try:
+        table = SweepTable.model_validate(raw)
+    except ValidationError as error:
+        raise RecipeError("\n".join(f"{path.name}: {_say(detail)}" for detail in error.errors())) from error
+    for key, span in table.values.items():
+        for value in span.ends() if isinstance(span, Span) else span:
+            try:
+                load_recipe(recipe, [*overrides, setting(key, value)])
+            except RecipeError as error:
+                raise RecipeError(f"{path.name}: values.{key} = {value!r} does not fit: {error}") from error
+    return table
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -116,6 +116,10 @@ CONFLICTS: dict[str, tuple[dict[str, object], str]] = {
         {"head": {**NUMBER, "coverages": [0.9]}, "loss": {"name": "huber"}},
         'head.coverages and head.problem_type = "regression" disagree: there are no labels to make sets of',
     ),
+    "adapters beside frozen layers": (
+        {"encoder": {"source": "x", "freeze": "embeddings", "lora": {}}},
+        'encoder.lora and encoder.freeze = "embeddings" disagree: with adapters all other weights of the encoder',
+    ),
     "a corpus for labels": (
         {"data": {"source": "files", "train": "t.jsonl", "corpus": "c.jsonl"}},
         'data.corpus = "c.jsonl" and head.task = "classify" disagree: a corpus is where an embedder looks for texts',
