@@ -4,6 +4,7 @@ python -m training train RECIPE [--set table.key=value]… [--resume]   data →
 python -m training import FOLDER|ID|package:NAME [--name N]           a trained model as it is → bundle
 python -m training build FOLDER                                       a bundle for each recipe that has none yet
 python -m training find-lr RECIPE [--set table.key=value]…            a learning rate to begin with, and its picture
+python -m training mine RECIPE --out FOLDER                           its pairs with hard negatives → data to train on
 python -m training sweep RECIPE RANGES [--set table.key=value]…       the settings that are best on dev
 python -m training export RECIPE                                      the best weights of a finished run → bundle
 python -m training evaluate RECIPE                                    the current bundle on its recipe's test rows
@@ -117,6 +118,8 @@ def _run(arguments: argparse.Namespace) -> None:
             found, picture = find_lr(path, models=models, progress=progress, overrides=arguments.set)
             progress.say(f"the picture is {picture}")
             print(found)
+        case "mine":
+            print(_mine(arguments, progress))
         case "sweep":
             from training.sweep.study import sweep
 
@@ -147,6 +150,23 @@ def _make(arguments: argparse.Namespace, progress: "Progress") -> Path:
     if arguments.command == "export":
         return export(path, models=models, progress=progress, overrides=overrides)
     return train(path, models=models, progress=progress, overrides=overrides, resume=arguments.resume)
+
+
+def _mine(arguments: argparse.Namespace, progress: "Progress") -> str:
+    """What was found and where it lies."""
+    from training.data.hard_negatives import Search
+    from training.mine import mine_recipe
+
+    absolute, share = arguments.absolute_margin, arguments.relative_margin
+    found = mine_recipe(
+        _recipe_path(arguments.recipe),
+        arguments.out,
+        progress=progress,
+        overrides=arguments.set,
+        corpus=arguments.corpus,
+        search=Search(arguments.per_row, share if absolute is None else absolute, absolute=absolute is not None),
+    )
+    return str(found)
 
 
 def _validate(arguments: argparse.Namespace, progress: "Progress") -> None:
@@ -205,6 +225,7 @@ def _parser() -> argparse.ArgumentParser:
     train = commands.add_parser("train", parents=[common, changed], help="make a bundle from a recipe")
     train.add_argument("--resume", action="store_true", help="go on from the newest checkpoint")
     commands.add_parser("find-lr", parents=[common, changed], help="find a learning rate; keeps nothing but a picture")
+    _add_mine(commands.add_parser("mine", parents=[changed], help="find hard negatives for the pairs of a recipe"))
     sweeping = commands.add_parser("sweep", parents=[common, changed], help="try settings, each on the dev rows")
     sweeping.add_argument("ranges", type=Path, help="a TOML file with the values to try; models/recipes/README.md")
     commands.add_parser("export", parents=[common, changed], help="make a bundle from a finished run")
@@ -239,6 +260,39 @@ def _parser() -> argparse.ArgumentParser:
         help="write a report with texts, and every finding or fault by line, there",
     )
     return parser
+
+
+def _add_mine(mining: argparse.ArgumentParser) -> None:
+    mining.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where train, dev and test go")
+    mining.add_argument(
+        "--per-row", type=_count, default=1, metavar="N", help="negatives of a pair at most; default: 1"
+    )
+    mining.add_argument("--corpus", type=Path, metavar="FILE", help="more candidates: a data file with a column text")
+    margins = mining.add_mutually_exclusive_group()
+    margins.add_argument(
+        "--relative-margin",
+        type=_margin,
+        default=0.05,
+        metavar="SHARE",
+        help="how far under the positive's cosine a negative must be, as a share of it; default: 0.05",
+    )
+    margins.add_argument("--absolute-margin", type=_margin, metavar="COSINE", help="the same, in cosine")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
+
+
+def _margin(text: str) -> float:
+    try:
+        margin = float(text)
+    except ValueError:
+        margin = -1.0
+    if not 0 <= margin < 2:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 up to 2")
+    return margin
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from training.checkpoint import Place
-from training.data.collate import Batches
 from training.data.rows import Splits
 from training.errors import NotFiniteError, TrainingError
 from training.finetune import build_model
@@ -23,12 +22,13 @@ from training.hardware import made_ready, make_scaler, pick_device
 from training.modeling import load_encoder
 from training.modeling.depth import train_mode
 from training.modeling.model import Model
-from training.objectives import Objective, make_objective
+from training.objectives import Objective, make_batches
 from training.optim import make_stepper
 from training.progress import Progress
 from training.recipe import Recipe, load_recipe
 from training.rng import seed_all
 from training.run import load_data
+from training.stages import only, plan
 from training.step import move_once
 from training.teacher import make_teacher
 
@@ -63,8 +63,10 @@ def find_lr(path: Path, *, models: Path, progress: Progress, overrides: list[str
         TrainingError: the recipe has nothing to train, its data have faults, or the loss falls at no rate.
     """
     recipe = load_recipe(path, overrides)
-    if recipe.loss is None:
+    if recipe.data is None:
         raise TrainingError(f"{recipe.name} has no [data] and [loss], so there is no rate to find")
+    if recipe.stages:
+        progress.say(f"the rate is that of the first of {len(recipe.stages)} stages: stages[0].lr")
     found = range_test(recipe, load_data(recipe, path.parent, progress), progress)
     picture = models / "runs" / recipe.name / PICTURE
     picture.parent.mkdir(parents=True, exist_ok=True)
@@ -73,19 +75,18 @@ def find_lr(path: Path, *, models: Path, progress: Progress, overrides: list[str
 
 
 def range_test(recipe: Recipe, splits: Splits, progress: Progress) -> RangeTest:
-    """Train a fresh model over growing rates.
+    """Train a fresh model over growing rates, by the first of its stages.
 
     Raises:
         TrainingError: the loss falls at no rate.
     """
-    assert recipe.loss is not None  # as in fine_tune, where a recipe without one is refused
     loaded = load_encoder(recipe.encoder)
     model = build_model(loaded, recipe, splits.labels).to(pick_device(recipe.hardware))
     teacher = make_teacher(recipe.teacher, splits, model.device, progress)
-    objective = make_objective(recipe, recipe.loss, splits, loaded, teacher)
+    stage = plan(recipe, splits, loaded, teacher)[0]
     seed_all(recipe.seed)
-    with made_ready(model, recipe, model.device):
-        rates, losses = _follow(model, objective, recipe, progress)
+    with only(stage, model, progress) as (moving, objective), made_ready(moving, stage.recipe, model.device):
+        rates, losses = _follow(moving, objective, stage.recipe, progress)
     return judge(rates, smooth(losses))
 
 
@@ -125,7 +126,7 @@ def draw(found: RangeTest) -> bytes:
 
 def _follow(model: Model, objective: Objective, recipe: Recipe, progress: Progress) -> tuple[list[float], list[float]]:
     """The rates and the losses of the steps, up to where the loss has blown up."""
-    batches = Batches(objective.lengths, recipe.budget.batch_size, seed=recipe.seed)
+    batches = make_batches(objective, recipe.budget.batch_size, seed=recipe.seed)
     stepper = make_stepper(model, recipe.optim, make_scaler(recipe.hardware, model.device))
     rates: list[float] = []
     losses: list[float] = []

@@ -24,11 +24,9 @@ from training.evaluation.embedder import judge_embedder
 from training.evaluation.judges import JUDGES
 from training.evaluation.trained import TrainedHead
 from training.hardware import pick_device
-from training.loop import Trained, train
 from training.modeling import ClassifierHead, LoadedEncoder, Model, load_encoder, logits_name
 from training.modeling.adapters import add_adapters, merge_adapters
 from training.modeling.depth import freeze
-from training.objectives import make_objective
 from training.objectives.classification import targets
 from training.objectives.regression import scale_of, values
 from training.parallel import by_first, first_goes_on
@@ -36,9 +34,11 @@ from training.progress import Progress
 from training.recipe import Recipe
 from training.recipe.encoder import EncoderTable
 from training.recipe.heads import ClassifyTask
-from training.report import CURVES_FILE, METRICS_FILE, curves_png, metrics_file
+from training.report import METRICS_FILE, metrics_file
 from training.resume import fingerprint
 from training.rng import seed_all
+from training.stage_report import run_figures, stage_curves
+from training.stages import plan, train_stages
 from training.teacher import make_teacher
 from training.track import Log, no_log
 
@@ -79,8 +79,8 @@ def fine_tune(
     Raises:
         TrainingError: the encoder, the data or a checkpoint is not what the recipe says, or training went wrong.
     """
-    if recipe.loss is None:
-        raise TrainingError(f"recipe {recipe.name} has no [loss]: it imports its encoder, there is nothing to train")
+    if recipe.data is None:
+        raise TrainingError(f"recipe {recipe.name} has no [data]: it imports its encoder, there is nothing to train")
     if recipe.threads is not None:
         torch.set_num_threads(recipe.threads)
     with progress.step("loading the encoder"):
@@ -88,19 +88,19 @@ def fine_tune(
     view = by_first(partial(_check, recipe, splits, loaded, runs, progress))
     model = build_model(loaded, recipe, splits.labels).to(pick_device(recipe.hardware))
     teacher = make_teacher(recipe.teacher, splits, model.device, progress)
-    objective = make_objective(recipe, recipe.loss, splits, loaded, teacher)
+    stages = plan(recipe, splits, loaded, teacher)
     targets(probes, splits.labels)  # a wrong label in them is found now, not after the training
     baselines = by_first(partial(_baselines, recipe, model, loaded, splits, progress)) if recipe.baselines else {}
     prints = fingerprint(recipe, splits, loaded) | ({"teacher": teacher.digest[:16]} if teacher else {})
-    trained = train(
-        model, objective, recipe, folder=runs, fingerprint=prints, resume=resume, progress=progress, log=log
+    trained = train_stages(
+        model, stages, recipe, folder=runs, fingerprint=prints, resume=resume, progress=progress, log=log
     )
     first_goes_on()
     merge_adapters(model.encoder)
     _give_values(model, recipe, splits)
     findings = {check: len(found) for check, found in view.findings.items()}
-    figures = {**_run_figures(trained, splits), "findings": findings, "baselines": baselines}
-    curves = curves_png(trained.history, trained.metric, trained.best_epoch)
+    figures = {**run_figures(stages, trained, splits), "findings": findings, "baselines": baselines}
+    curves = stage_curves(stages, trained)
     with progress.step("judging on test rows"):
         if isinstance(recipe.head, ClassifyTask):
             trained_head = TrainedHead(recipe.head, model, loaded, splits)
@@ -112,7 +112,7 @@ def fine_tune(
             metrics = judge_embedder(model, loaded, splits, recipe.head.cuts) | figures
             tuned = Tuned(model, loaded, Fitted(), metrics, {METRICS_FILE: metrics_file(metrics)})
     model.cpu()  # where the export and its gate run
-    return replace(tuned, report=tuned.report | {CURVES_FILE: curves})
+    return replace(tuned, report=tuned.report | curves)
 
 
 def _give_values(model: Model, recipe: Recipe, splits: Splits) -> None:
@@ -180,14 +180,3 @@ def _write(folder: Path, files: Mapping[str, bytes]) -> None:
     for path, data in files.items():
         (folder / path).parent.mkdir(exist_ok=True)
         (folder / path).write_bytes(data)
-
-
-def _run_figures(trained: Trained, splits: Splits) -> dict[str, object]:
-    return {
-        "best_epoch": trained.best_epoch,
-        "chosen_by": f"dev {trained.metric}",
-        "dev": {trained.metric: trained.best_metric},
-        "epochs": trained.history,
-        "steps": trained.steps,
-        "rows": {"train": len(splits.train), "dev": len(splits.dev), "test": len(splits.test)},
-    }

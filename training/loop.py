@@ -3,7 +3,7 @@
 One function, read from top to bottom. Its promises: the same seed gives the same weights (CPU, same versions and
 threads); a run that was killed and resumed ends in the same bits as one that was not; a loss or gradient that is not
 finite stops it in the same step and names the rows, a loss that diverges does so after 20 steps; a signal to end waits
-for the step and leaves a checkpoint; the weights it leaves are those of the best epoch on dev.
+for the step and leaves a checkpoint; the weights it leaves are those of the best epoch on dev, or of the last one.
 
 All state is in the checkpoint: the rows of a step are a pure function of (seed, epoch, step), the rate one of the step.
 """
@@ -18,13 +18,12 @@ from pathlib import Path
 import torch
 
 from training.checkpoint import Place, list_checkpoints, run_lock, save
-from training.data.collate import Batches
 from training.errors import StoppedError, TrainingError
 from training.faults import diverged
 from training.hardware import made_ready, make_scaler
 from training.modeling.depth import train_mode
 from training.modeling.model import Model
-from training.objectives import Objective
+from training.objectives import Objective, make_batches
 from training.optim import Average, lr_factor, make_stepper
 from training.parallel import AgreedStop, by_first, check_same, first_before_others, is_first, rank_seed
 from training.progress import Progress
@@ -38,11 +37,14 @@ from training.track import LOG_STEPS, Log, no_log
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """What a run came to; the model holds the best epoch's weights. Epochs are counted from 1."""
+    """What a run came to; the model holds the weights of `best_epoch`, from 1: the best on dev, or the last.
+
+    `metric` and what it came to are None where there are no dev rows.
+    """
 
     best_epoch: int
-    metric: str
-    best_metric: float
+    metric: str | None
+    best_metric: float | None
     history: list[dict[str, float]]  # by epoch: "epoch", "train_loss", and the dev metrics
     steps: int
 
@@ -57,6 +59,7 @@ def train(
     resume: bool,
     progress: Progress,
     clock: Callable[[], float] = time.monotonic,
+    title: str = "",
     log: Log = no_log,
 ) -> Trained:
     """Train `model` in place, on its device, and leave it in evaluation mode with the weights of its best epoch.
@@ -65,6 +68,7 @@ def train(
         folder: where checkpoints go, and come from when `resume`.
         fingerprint: what the run depends on, by name; a checkpoint with another one is refused.
         clock: seconds, for rows/s only.
+        title: stands before "epoch 1/3" in every line.
         log: is told figures of training every `LOG_STEPS` steps, and those of dev after an epoch.
 
     Raises:
@@ -74,7 +78,7 @@ def train(
             trains in `folder`.
     """
     budget, optim = recipe.budget, recipe.optim
-    batches = Batches(objective.lengths, budget.batch_size, seed=recipe.seed)
+    batches = make_batches(objective, budget.batch_size, seed=recipe.seed)
     steps = budget.epochs * batches.steps
     stepper = make_stepper(model, optim, make_scaler(recipe.hardware, model.device))
     average = Average(model, optim.ema) if optim.ema is not None else None
@@ -97,8 +101,8 @@ def train(
         while not _is_over(place, recipe):
             train_mode(model)
             start_s, rows_done = clock(), 0
-            title = f"epoch {place.epoch + 1}/{budget.epochs}"
-            with progress.bar(title, batches.steps, done=place.batch) as bar:
+            epoch_title = f"{title}epoch {place.epoch + 1}/{budget.epochs}"
+            with progress.bar(epoch_title, batches.steps, done=place.batch) as bar:
                 while place.batch < batches.steps:
                     rows = batches.batch(place.epoch, place.batch)
                     factor = lr_factor(
@@ -122,23 +126,26 @@ def train(
                     bar.advance(note=f"loss {mean_loss:.4f}  lr {optim.lr * factor:.2e}  {rate:.0f} rows/s")
                     if place.step % LOG_STEPS == 0:
                         log(place.step, {"train/loss": loss, "train/lr": optim.lr * factor, "train/rows_per_s": rate})
-            with progress.step(f"{title}, dev rows"), average.in_place() if average else nullcontext():
-                scores = by_first(partial(stop.unless_stopped, partial(objective.score, model)))
+            scores: Mapping[str, float] | None = {}
+            if objective.metric is not None:
+                with progress.step(f"{epoch_title}, dev rows"), average.in_place() if average else nullcontext():
+                    scores = by_first(partial(stop.unless_stopped, partial(objective.score, model)))
             if stop.came() or scores is None:
                 raise _stopped(stop, keep())
-            log(place.step, {f"dev/{name}": value for name, value in scores.items()})
-            place, is_best = _end_epoch(place, scores, objective.metric)
+            if scores:
+                log(place.step, {f"dev/{name}": value for name, value in scores.items()})
+            place, is_best = _end_epoch(place, scores, objective.metric, recipe)
             if is_best:
                 weights = average.tensors if average else model.state_dict()
                 best = {name: tensor.detach().clone() for name, tensor in weights.items()}
             if not place.trend.high or stop.came() or _is_over(place, recipe):
                 keep()
-            progress.say(_epoch_line(title, place, is_best))
+            progress.say(_epoch_line(epoch_title, place, is_best, recipe))
             if stop.came():
                 break
         if stop.came():
             raise _stopped(stop, list_checkpoints(folder)[0])
-    if place.best_epoch is None or place.best_metric is None:
+    if place.best_epoch is None:
         raise TrainingError("no epoch ended, so there are no weights to keep")
     model.load_state_dict(best)
     model.eval()
@@ -163,17 +170,19 @@ def _stopped(stop: Stop, path: Path) -> StoppedError:
     return StoppedError(f"stopped by {number.name}; the checkpoint is {path}: {way_on}", SHELL_BASE + number)
 
 
-def _end_epoch(place: Place, scores: Mapping[str, float], metric: str) -> tuple[Place, bool]:
-    """The place at the start of the next epoch, and whether the epoch that ended is the best so far."""
+def _end_epoch(place: Place, scores: Mapping[str, float], metric: str | None, recipe: Recipe) -> tuple[Place, bool]:
+    """The place at the start of the next epoch, and whether the weights of the epoch that ended are to be kept."""
     epoch = place.epoch + 1
     entry = {"epoch": epoch, "train_loss": place.epoch_loss / place.epoch_rows, **scores}
     best = place.history[place.best_epoch - 1] if place.best_epoch is not None else None
-    is_best = best is None or _merit(entry, metric) > _merit(best, metric)
+    is_best = (
+        metric is None or recipe.budget.choose == "last" or best is None or _merit(entry, metric) > _merit(best, metric)
+    )
     ended = Place(
         step=place.step,
         epoch=epoch,
         best_epoch=epoch if is_best else place.best_epoch,
-        best_metric=scores[metric] if is_best else place.best_metric,
+        best_metric=scores.get(metric or "") if is_best else place.best_metric,
         history=[*place.history, entry],
         trend=place.trend,
     )
@@ -185,8 +194,10 @@ def _merit(entry: Mapping[str, float], metric: str) -> tuple[float, float]:
     return entry[metric], -entry.get("dev_loss", 0.0)
 
 
-def _epoch_line(title: str, place: Place, is_best: bool) -> str:
+def _epoch_line(title: str, place: Place, is_best: bool, recipe: Recipe) -> str:
     figures = "  ".join(f"{key} {value:.4f}" for key, value in place.history[-1].items() if key != "epoch")
+    if recipe.budget.choose == "last":
+        return f"{title}: {figures}"
     return f"{title}: {figures}{'  (best so far)' if is_best else f'  (best: epoch {place.best_epoch})'}"
 
 

@@ -74,8 +74,10 @@ def values_png(right_N: NDArray[np.float64], found_N: NDArray[np.float64]) -> by
     return _png(figure)
 
 
-def curves_png(epochs: Sequence[Mapping[str, float]], metric: str, best_epoch: int) -> bytes:
-    """By epoch: the loss on train and dev, and the dev metric that chose the epoch whose weights were kept."""
+def curves_png(epochs: Sequence[Mapping[str, float]], metric: str | None, best_epoch: int) -> bytes:
+    """By epoch: the loss on train and dev, and the dev metric beside the epoch whose weights were kept. Without a
+    metric, for there are no dev rows, the loss alone.
+    """
     figure = Figure(figsize=(9, 3.5), dpi=DPI)
     losses, chosen = figure.subplots(1, 2, gridspec_kw={"wspace": 0.3})
     numbers = [epoch["epoch"] for epoch in epochs]
@@ -84,9 +86,11 @@ def curves_png(epochs: Sequence[Mapping[str, float]], metric: str, best_epoch: i
             losses.plot(numbers, [epoch[key] for epoch in epochs], "o-", color=colour, label=key.replace("_", " "))
     losses.legend(fontsize=8)
     losses.set(xlabel="epoch", ylabel="loss", ylim=(0, None))
-    chosen.plot(numbers, [epoch[metric] for epoch in epochs], "o-", color="#54a24b")
+    if metric is not None:
+        chosen.plot(numbers, [epoch[metric] for epoch in epochs], "o-", color="#54a24b")
     chosen.axvline(best_epoch, linestyle="--", color="grey", linewidth=1)
-    chosen.set(xlabel="epoch", ylabel=f"dev {metric.replace('_', ' ')}", title=f"kept: epoch {best_epoch}")
+    name = f"dev {metric.replace('_', ' ')}" if metric is not None else "no dev rows"
+    chosen.set(xlabel="epoch", ylabel=name, title=f"kept: epoch {best_epoch}")
     for axes in (losses, chosen):
         axes.set_xticks(numbers if len(numbers) <= 12 else numbers[:: len(numbers) // 10])
         axes.grid(color="#e6e6e6", linewidth=0.6)

@@ -29,6 +29,7 @@ from training.recipe import Recipe, load_recipe
 from training.recipe.data import Columns
 from training.recipe.encoder import EncoderTable
 from training.recipe.heads import EmbedTask
+from training.stages import last_run
 from training.track import check_installed, tracking
 
 
@@ -66,7 +67,7 @@ def export(path: Path, *, models: Path, progress: Progress, overrides: Sequence[
     """
     recipe = load_recipe(path, overrides)
     if recipe.data is not None:
-        _check_finished(recipe, models / "runs" / recipe.name)
+        _check_finished(*last_run(recipe, models / "runs" / recipe.name))
     return train(path, models=models, progress=progress, overrides=overrides, resume=True)
 
 

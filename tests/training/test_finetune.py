@@ -112,6 +112,26 @@ def test_a_cut_that_is_no_cut_is_refused(make_recipe: MakeRecipe, pairs: Splits,
         fine_tune(recipe, pairs, runs=tmp_path, resume=False, progress=Progress())
 
 
+def test_without_dev_rows_nothing_is_calibrated_and_the_report_says_so(
+    make_recipe: MakeRecipe, intents: Splits, tmp_path: Path
+) -> None:
+    scope = {"score": "mahalanobis", "threshold": -50.0}
+    recipe = make_recipe(budget={"epochs": 2, "choose": "last"}, head={"task": "classify", "out_of_scope": scope})
+    splits = replace(intents, dev=[])
+
+    tuned = fine_tune(recipe, splits, runs=tmp_path, resume=False, progress=Progress())
+
+    assert (tuned.fitted.temperature, tuned.fitted.conformal) == (1.0, {})
+    assert tuned.fitted.out_of_scope == OutOfScope(score="mahalanobis", threshold=-50.0)
+    assert tuned.fitted.statistics is not None
+    assert tuned.metrics["ece_before"] == tuned.metrics["ece_after"]
+    assert tuned.metrics["calibrated_on"] == (
+        "nothing: there are no dev rows, so the temperature is 1 and no conformal sets are offered"
+    )
+    assert (tuned.metrics["chosen_by"], tuned.metrics["best_epoch"]) == ("being the last", 2)
+    assert tuned.report["report/curves.png"].startswith(b"\x89PNG")
+
+
 @pytest.mark.parametrize("task", ["classify", "embed"])
 def test_figures_are_told_apart_by_slices(
     task: str, make_recipe: MakeRecipe, intents: Splits, pairs: Splits, tmp_path: Path

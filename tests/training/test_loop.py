@@ -102,6 +102,7 @@ def test_a_classifier_learns(make_recipe: MakeRecipe, intents: Splits, tmp_path:
     """24 rows in batches of 4 are 6 steps an epoch."""
     ran = run(make_recipe(budget={"epochs": 6, "batch_size": 4}), intents, tmp_path)
 
+    assert ran.trained.best_metric is not None
     assert ran.trained.best_metric >= 0.9
     assert ran.trained.steps == 36
     assert [entry["epoch"] for entry in ran.trained.history] == [1, 2, 3, 4, 5, 6]
@@ -460,3 +461,34 @@ def test_an_empty_split_is_refused_before_the_first_step(
 ) -> None:
     with pytest.raises(TrainingError, match="dev split has no rows"):
         run(make_recipe(), replace(intents, dev=[]), tmp_path)
+
+
+def test_the_last_epoch_can_be_kept_whatever_dev_says(make_recipe: MakeRecipe, intents: Splits, tmp_path: Path) -> None:
+    """Half the dev labels are wrong, as above: the best of the same epochs is an earlier one."""
+    splits = replace(intents, dev=[replace(row, label="switch_on") for row in intents.dev])
+    budget = {"epochs": 5, "batch_size": 4}
+    best = run(make_recipe(budget=budget), splits, tmp_path / "best")
+    last = run(make_recipe(budget={**budget, "choose": "last"}), splits, tmp_path / "last")
+
+    assert best.trained.history == last.trained.history
+    assert best.trained.best_epoch < last.trained.best_epoch == 5
+    assert last.trained.best_metric == last.trained.history[-1]["accuracy"]
+    assert not same_weights(best.model, last.model)
+
+
+@pytest.mark.parametrize("task", ["classify", "embed"])
+def test_without_dev_rows_the_last_epoch_is_kept_and_a_killed_run_resumes_to_the_bit(
+    task: str, make_recipe: MakeRecipe, intents: Splits, pairs: Splits, tmp_path: Path
+) -> None:
+    splits = replace(intents if task == "classify" else pairs, dev=[])
+    recipe = make_recipe(task=task, budget={"epochs": 3, "batch_size": 4, "checkpoint_steps": 3, "choose": "last"})
+    whole = run(recipe, splits, tmp_path / "whole")
+
+    with pytest.raises(Stop):
+        run(recipe, splits, tmp_path / "killed", stop_at=8)
+    resumed = run(recipe, splits, tmp_path / "killed", resume=True)
+
+    assert (whole.trained.best_epoch, whole.trained.metric, whole.trained.best_metric) == (3, None, None)
+    assert [set(entry) for entry in whole.trained.history] == [{"epoch", "train_loss"}] * 3
+    assert same_weights(whole.model, resumed.model)
+    assert whole.trained == resumed.trained

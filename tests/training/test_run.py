@@ -1,6 +1,7 @@
 """From recipe files and folders to bundles."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,28 @@ name = "{name}"
 source = "{source}"
 [head]
 task = "embed"
+"""
+
+FEW_SHOTS = """
+dev_share = 0
+per_label = 8
+"""
+STAGES = """
+[budget]
+choose = "last"
+batch_size = 16
+
+[[stages]]
+loss = { name = "supervised_contrastive" }
+trains = "encoder"
+epochs = 10
+lr = 3e-3
+
+[[stages]]
+loss = { name = "cross_entropy" }
+trains = "heads"
+epochs = 30
+lr = 1e-2
 """
 
 
@@ -149,6 +172,26 @@ def test_export_uses_the_weights_of_the_finished_run(here: Path) -> None:
     assert second.name == "2"
     assert verify(first).manifest.trunk == verify(second).manifest.trunk
     assert not any("loss" in line for line in lines.lines)
+
+
+def test_few_shots_in_stages_end_in_a_bundle_that_can_be_exported_again(here: Path) -> None:
+    """Eight rows of each label, no dev rows; a run that is stopped in its last stage is not exported."""
+    recipe = (here / "tiny.toml").read_text().partition("[loss]")[0].replace("[encoder]", FEW_SHOTS + "\n[encoder]")
+    (here / "few.toml").write_text(recipe + STAGES)
+
+    first = train(Path("few.toml"), models=here, progress=Lines(), overrides=["baselines=false"])
+    second = export(Path("few.toml"), models=here, progress=Lines(), overrides=["baselines=false"])
+
+    manifest = verify(first).manifest
+    said = json.loads(manifest.model_dump_json())
+    assert said["training"]["counts"]["train"]["used"] == 32
+    assert [each["loss"] for each in said["metrics"]["stages"]] == ["supervised_contrastive", "cross_entropy"]
+    assert said["metrics"]["accuracy"] > 0.5  # of four labels, by a random encoder
+    assert "calibrated on nothing: there are no dev rows" in (first / "MODEL_CARD.md").read_text()
+    assert verify(second).manifest.trunk == manifest.trunk
+    shutil.rmtree(here / "runs" / "tiny-classifier" / "stage-2")
+    with pytest.raises(TrainingError, match=r"stage-2 has no checkpoints; run `python -m training train` first"):
+        export(Path("few.toml"), models=here, progress=Lines())
 
 
 def test_export_without_a_run_says_what_to_do(here: Path) -> None:

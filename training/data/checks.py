@@ -75,7 +75,8 @@ def to_row(record: Record, columns: Columns, task: RowKind, label_separator: str
         return Row(text, record.where, labels=_labels(record, columns.label, label_separator))
     if task == "regression":
         return Row(text, record.where, value=_number(record, columns.value))
-    negative = _text(record, columns.negative) if columns.negative else None
+    has_none = columns.negative is None or record.values.get(columns.negative, "") is None  # null: no hard one is known
+    negative = None if has_none else _text(record, columns.negative or "")
     score = _number(record, columns.score) if columns.score else None
     return Row(text, record.where, positive=_text(record, columns.positive), negative=negative, score=score)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from training.data import hub
 from training.data.checks import BadValue, SeveralLabels, to_row, wanted_columns
 from training.data.corpus import read_corpus
+from training.data.draw import draw
 from training.data.files import read
 from training.data.findings import Check, Finding
 from training.data.lines import FileFault
@@ -83,10 +84,12 @@ def _assemble(
         set_apart(pools, data.apart_from)
     if task != "embed":
         problems += refuse_unknown_labels(pools, untrained)
+    if data.per_label is not None:
+        _draw(pools["train"], data.per_label, data.draw_seed)
     if data.slices:
         problems += _slice_test(pools, data.slices)
     if not problems:
-        problems += refuse_too_few(pools, task)
+        problems += refuse_too_few(pools, task, wants_dev=data.has_dev)
     counts: dict[str, Counts] = {split: pool.counts() for split, pool in pools.items()}
     if problems:
         sums = "\n".join(f"{split}: {count}" for split, count in counts.items())
@@ -147,6 +150,12 @@ def _fill(pool: Pool, records: Iterator[Record], data: FileData | DatasetData, t
         pool.is_whole = False
         problems.append(str(fault))
     return problems
+
+
+def _draw(train: Pool, per_label: int, seed: int) -> None:
+    drawn = draw(train.rows, per_label, seed)
+    train.undrawn = len(train.rows) - len(drawn)
+    train.rows = drawn
 
 
 def _share_train(pools: Mapping[Split, Pool], shares: Mapping[Split, float]) -> None:

@@ -33,10 +33,11 @@ class Pool:
     is_whole: bool = True  # false when its file could not be read to the end
     several_labels: list[Finding] = field(default_factory=list)
     apart: list[Finding] = field(default_factory=list)
+    undrawn: int = 0  # rows beyond those that a few-shot run draws
 
     def counts(self) -> Counts:
         """The final counts."""
-        left_out = len(self.several_labels) + len(self.apart)
+        left_out = len(self.several_labels) + len(self.apart) + self.undrawn
         return Counts(self.rows_in, len(self.rows), self.rejected, self.deduplicated, left_out)
 
 
@@ -177,9 +178,10 @@ def refuse_unknown_labels(pools: Mapping[Split, Pool], untrained: Collection[str
     return problems
 
 
-def refuse_too_few(pools: Mapping[Split, Pool], task: RowKind) -> list[str]:
-    """A problem for each empty split, and for labels that leave nothing to choose between."""
-    problems = [f"{split}: no row is left" for split in SPLITS if not pools[split].rows]
+def refuse_too_few(pools: Mapping[Split, Pool], task: RowKind, *, wants_dev: bool = True) -> list[str]:
+    """A problem for each empty split that is wanted, and for labels that leave nothing to choose between."""
+    wanted = [split for split in SPLITS if split != "dev" or wants_dev]
+    problems = [f"{split}: no row is left" for split in wanted if not pools[split].rows]
     labels = sorted({label for row in pools["train"].rows for label in row.all_labels})
     if task == "multi_label":
         named = {split for split in SPLITS if any(row.all_labels for row in pools[split].rows)}

@@ -40,6 +40,8 @@ from training.report import CONFUSION_FILE, RELIABILITY_FILE, confusion_png, rel
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 Outputs = Mapping[str, Floats]
+# Rows that were trained on are no substitute: their probabilities are better than those of any other text.
+NOTHING = "nothing: there are no dev rows, so the temperature is 1 and no conformal sets are offered"
 
 
 def judge_single_label(classifier: TrainedHead, probes: Sequence[Row], figures: Mapping[str, object]) -> Judged:
@@ -58,6 +60,7 @@ def judge_single_label(classifier: TrainedHead, probes: Sequence[Row], figures: 
         "ece_after": expected_calibration_error(after),
         "brier": brier_score(probs_NC, right_N),
         "temperature": fitted.temperature,
+        "calibrated_on": f"dev, {len(splits.dev):,} rows" if splits.dev else NOTHING,
         "conformal": set_figures(probs_NC, right_N, fitted.conformal),
         **figures,
         "by_length": by_length(classifier.lengths(splits.test), probs_NC.argmax(axis=1) == right_N),
@@ -113,6 +116,8 @@ def _classes(probs_NC: Floats, right_N: Ints) -> list[ClassFigures]:
 def _fit(classifier: TrainedHead) -> tuple[Fitted, dict[ScopeScore, float]]:
     """What dev rows say of the scores, and the AUROC of each score of scope on them."""
     task, output = classifier.task, classifier.head(Fitted()).output
+    if not classifier.splits.dev:
+        return _fit_nothing(classifier), {}
     dev = _parts(classifier, "dev")
     right_N = _targets(classifier, classifier.splits.dev)
     temperature = fit_temperature(dev.inside[output], right_N)
@@ -124,14 +129,25 @@ def _fit(classifier: TrainedHead) -> tuple[Fitted, dict[ScopeScore, float]]:
     return Fitted(temperature, conformal, rule, statistics), aurocs
 
 
+def _fit_nothing(classifier: TrainedHead) -> Fitted:
+    """Without dev rows: the rule of scope with the threshold that the recipe, which sees to it, gives."""
+    table = classifier.task.out_of_scope
+    if table is None or table.score is None or table.threshold is None:
+        return Fitted()
+    rule = OutOfScope(score=table.score, threshold=table.threshold)
+    return Fitted(out_of_scope=rule, statistics=_statistics(classifier) if rule.score == "mahalanobis" else None)
+
+
+def _statistics(classifier: TrainedHead) -> Statistics:
+    train = classifier.splits.train
+    vectors_ND = classifier.outputs(train)[EMBEDDING_OUTPUT]
+    return fit_statistics(vectors_ND, _targets(classifier, train), len(classifier.splits.labels))
+
+
 def _fit_scope(
     classifier: TrainedHead, table: ScopeTable, served: ClassifyHead, dev: Parts
 ) -> tuple[OutOfScope, dict[ScopeScore, float], Statistics | None]:
-    statistics = None
-    if table.score in (None, "mahalanobis"):
-        train = classifier.splits.train
-        vectors_ND = classifier.outputs(train)[EMBEDDING_OUTPUT]
-        statistics = fit_statistics(vectors_ND, _targets(classifier, train), len(served.labels))
+    statistics = _statistics(classifier) if table.score in (None, "mahalanobis") else None
     score, aurocs = (table.score, {}) if table.score else choose_score(served, dev, statistics)
     threshold = table.threshold
     if threshold is None:

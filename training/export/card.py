@@ -143,8 +143,11 @@ def _slices(manifest: Manifest) -> Iterator[str]:
 def _certainty(manifest: Manifest) -> Iterator[str]:
     sets = cast("Mapping[str, Mapping[str, float]]", manifest.metrics.get("conformal") or {})
     scope = cast("Mapping[str, Any]", manifest.metrics.get("out_of_scope") or {})
-    if sets or scope:
+    calibrated_on = str(manifest.metrics.get("calibrated_on", ""))
+    if sets or scope or calibrated_on:
         yield "## Certainty, on the test split"
+    if calibrated_on:
+        yield f"- Its probabilities are calibrated on {calibrated_on}."
     for coverage, figures in sets.items():
         yield (
             f"- Sets of labels made to hold the right one for {float(coverage):.0%} of texts hold it for "

@@ -17,8 +17,8 @@ class Objective(Protocol):
     """The seam between the loop and what is learned."""
 
     @property
-    def metric(self) -> str:
-        """The key of `score` by which the best epoch is chosen; more is better."""
+    def metric(self) -> str | None:
+        """The key of `score` by which the best epoch is chosen; more is better. None: there are no dev rows."""
         ...
 
     @property

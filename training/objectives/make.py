@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Mapping
 
-from training.data.collate import encode
+from training.data.collate import Batches, encode
 from training.data.rows import Splits
 from training.errors import TrainingError
 from training.modeling.encoder import LoadedEncoder
 from training.modeling.model import logits_name
 from training.objectives.base import Objective
-from training.objectives.classification import single_label
+from training.objectives.classification import single_label, targets
+from training.objectives.labelled_pairs import LabelledPairs
 from training.objectives.multi_label import multi_label
 from training.objectives.regression import regression
 from training.objectives.retrieval import Retrieval, make_pairs
@@ -17,7 +18,7 @@ from training.objectives.supervised import Lesson, Supervised
 from training.objectives.teacher import Teacher
 from training.recipe import Recipe
 from training.recipe.heads import ProblemType
-from training.recipe.losses import SCORED_LOSSES, LossTable
+from training.recipe.losses import PAIR_LOSSES, SCORED_LOSSES, LossTable
 
 LESSONS: Mapping[ProblemType, Callable[[str, LossTable, Splits], Lesson]] = {
     "single_label": single_label,
@@ -36,8 +37,9 @@ def make_objective(
             the recipe needs.
     """
     assert (recipe.teacher is None) == (teacher is None)  # training/teacher.py makes it
-    for name, rows in (("train", splits.train), ("dev", splits.dev), ("test", splits.test)):
-        if not rows:
+    parts = {"train": splits.train, "dev": splits.dev, "test": splits.test}
+    for name, rows in parts.items():
+        if not rows and (name != "dev" or recipe.budget.choose == "best"):
             raise TrainingError(f"the {name} split has no rows; all of train, dev (to choose by) and test need some")
     if teacher is not None:
         _check_widths(recipe, loaded.encoder.width, teacher)
@@ -46,22 +48,37 @@ def make_objective(
         if loss.name == "triplet" and len(train.negative_ids) < len(train.ids):
             row = next(row for row in splits.train if row.negative is None)
             raise TrainingError(f"{row.where}: no negative; the triplet loss needs one in every row")
+        cuts, has_dev = recipe.head.cuts, bool(splits.dev)
         if loss.name in SCORED_LOSSES:
             if loss.name == "angle" and loaded.encoder.width % 2:
                 raise TrainingError(
                     f'loss.name = "angle": vectors of {loaded.encoder.width} numbers have no two halves; take "cosent"'
                 )
             scores_of([*splits.train, *splits.dev, *splits.test])  # one that is missing is named before the training
-            return Similarity(splits.train, train, splits.dev, dev, loaded.pad_id, loss, recipe.head.cuts, teacher)
-        return Retrieval(splits.train, train, dev, loaded.pad_id, loss, recipe.head.cuts, teacher)
+            metric = "spearman" if has_dev else None
+            return Similarity(splits.train, train, splits.dev, dev, loaded.pad_id, loss, cuts, teacher, metric)
+        return Retrieval(splits.train, train, dev, loaded.pad_id, loss, cuts, teacher, "mrr" if has_dev else None)
+    ids, dev_ids = (
+        encode(loaded.tokenizer, [row.text for row in rows], loaded.max_tokens) for rows in (splits.train, splits.dev)
+    )
+    if loss.name in PAIR_LOSSES:
+        right, dev_right = targets(splits.train, splits.labels), targets(splits.dev, splits.labels)
+        return LabelledPairs(splits.train, ids, right, dev_ids, dev_right, loaded.pad_id, loss)
     return Supervised(
         rows=splits.train,
-        ids=encode(loaded.tokenizer, [row.text for row in splits.train], loaded.max_tokens),
-        dev_ids=encode(loaded.tokenizer, [row.text for row in splits.dev], loaded.max_tokens),
+        ids=ids,
+        dev_ids=dev_ids,
         pad_id=loaded.pad_id,
         lesson=LESSONS[recipe.head.problem_type](logits_name(recipe.head.name), loss, splits),
         teacher=teacher,
     )
+
+
+def make_batches(objective: Objective, batch_size: int, *, seed: int) -> Batches:
+    """Which rows, or pairs of rows, each step of the objective takes."""
+    if isinstance(objective, LabelledPairs):
+        return objective.batches(batch_size, seed=seed)
+    return Batches(objective.lengths, batch_size, seed=seed)
 
 
 def _check_widths(recipe: Recipe, width: int, teacher: Teacher) -> None:

@@ -47,7 +47,7 @@ class Retrieval:
     table: LossTable
     cuts: Sequence[int] = ()
     teacher: Teacher | None = None
-    metric: str = "mrr"
+    metric: str | None = "mrr"
 
     @property
     def lengths(self) -> Sequence[int]:

@@ -38,7 +38,7 @@ class Similarity:
     table: LossTable
     cuts: Sequence[int] = ()
     teacher: Teacher | None = None
-    metric: str = "spearman"
+    metric: str | None = "spearman"
 
     @property
     def lengths(self) -> Sequence[int]:

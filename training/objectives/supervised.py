@@ -52,9 +52,9 @@ class Supervised:
     teacher: Teacher | None = None
 
     @property
-    def metric(self) -> str:
-        """That of the lesson."""
-        return self.lesson.metric
+    def metric(self) -> str | None:
+        """That of the lesson; None: there are no dev rows."""
+        return self.lesson.metric if self.dev_ids else None
 
     @property
     def lengths(self) -> Sequence[int]:
@@ -74,5 +74,7 @@ class Supervised:
 
     def score(self, model: Model) -> Mapping[str, float]:
         """The lesson's, on dev."""
+        if not self.dev_ids:
+            return {}
         outputs = predict_ids(model, self.dev_ids, pad_id=self.pad_id)
         return self.lesson.score(outputs[self.lesson.output], self.lesson.dev_targets)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from training.recipe.data import Columns
+from training.recipe.few_shot import few_shot_conflicts
 from training.recipe.losses import BATCH_LOSSES, SCORED_LOSSES
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def conflicts(recipe: "Recipe") -> Iterator[str]:
             'fp16 trains on CUDA only; take "bf16"',
         ),
     ]
-    for is_there, one, other, why in [*found, *_of_problem_type(recipe)]:
+    for is_there, one, other, why in [*found, *few_shot_conflicts(recipe), *_of_problem_type(recipe)]:
         if is_there:
             yield f"{one} and {other} disagree: {why}"
 
@@ -155,6 +156,10 @@ def _of_problem_type(recipe: "Recipe") -> Iterator[Conflict]:
     if not is_other:
         return
     many = rows == "multi_label"
+    per_label = getattr(data, "per_label", None)
+    yield per_label is not None, f"data.per_label = {per_label}", head, "its rows have no one label to draw them by"
+    has_dev = getattr(data, "has_dev", True)
+    yield many and not has_dev, "data.dev_share = 0", head, "there are no dev rows to fit thresholds on"
     learns_logits = recipe.teacher is not None and recipe.teacher.learns == "logits"
     yield learns_logits, 'teacher.learns = "logits"', head, 'it teaches which one label is right; take "vectors"'
     scope, coverages = getattr(recipe.head, "out_of_scope", None), "coverages" in recipe.head.changed()

@@ -29,7 +29,7 @@ class RowsData(Table):
 
     dev: str | None = None
     test: str | None = None
-    dev_share: float = Field(default=0.1, gt=0, lt=0.5)
+    dev_share: float = Field(default=0.1, ge=0, lt=0.5)  # 0: no dev rows, so nothing is chosen or calibrated by them
     test_share: float = Field(default=0.1, gt=0, lt=0.5)
     columns: Columns = Columns()
     as_published: bool = False  # rows that stand there twice stay, and a text under two labels is no fault
@@ -39,7 +39,22 @@ class RowsData(Table):
     slices: list[str] = Field(default=[])  # columns by whose values the figures of test are told apart
     one_label_only: bool = False  # rows whose label is a list of several are left out, not refused
     label_separator: str | None = Field(default=None, min_length=1)  # multi-label: what parts the labels of a text, "|"
+    per_label: int | None = Field(default=None, ge=1)  # few-shot: train on so many rows of each label
+    draw_seed: int = 7  # which of them
     origin: str = ""  # who made the data and under which licence, for the model card
+
+    @property
+    def has_dev(self) -> bool:
+        """Whether there are rows to choose and to calibrate by."""
+        return self.dev is not None or self.dev_share > 0
+
+    @model_validator(mode="after")
+    def _draws_are_whole(self) -> Self:
+        if self.per_label is None and "draw_seed" in self.changed():
+            raise ValueError("`draw_seed` says which rows `per_label` draws, which is not there; leave it out")
+        if self.dev is not None and self.dev_share == 0:
+            raise ValueError("`dev` and `dev_share = 0` disagree: is there a dev split or not?")
+        return self
 
     @model_validator(mode="after")
     def _published_is_named(self) -> Self:

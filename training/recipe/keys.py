@@ -48,6 +48,11 @@ def _unknown_in(table: Mapping[str, Any], kind: type[BaseModel], prefix: str, ra
                 yield chosen
             elif chosen is not None:
                 yield from _unknown_in(value, chosen, f"{dotted}.", raw)
+        elif isinstance(value, list):
+            item = next(_models_in(kind.model_fields[key].annotation), None)
+            for table in value:
+                if item is not None and isinstance(table, dict):
+                    yield from _unknown_in(table, item, f"{dotted}.", raw)
 
 
 def _way_out(prefix: str, key: str, raw: Mapping[str, Any]) -> str:
@@ -104,10 +109,11 @@ def _nearest(wanted: str, known: Sequence[str]) -> str:
     """
     table, _, name = wanted.rpartition(".")
 
-    def likeness(candidate: str) -> tuple[bool, bool, bool, float]:
+    def likeness(candidate: str) -> tuple[bool, bool, bool, float, bool]:
         other_table, _, other = candidate.rpartition(".")
         ratio = SequenceMatcher(None, name, other).ratio()
-        return name == other, other_table == table or ratio > 0.8, _abbreviates(other, name), ratio
+        is_near = other_table == table or ratio > 0.8
+        return name == other, is_near, _abbreviates(other, name), ratio, other_table == table
 
     return max(known, key=likeness)
 

@@ -8,7 +8,8 @@ from training.recipe.heads import RowKind
 from training.recipe.table import Table
 
 SCORED_LOSSES = ("cosent", "angle")  # of pairs with a score
-BATCH_LOSSES = ("in_batch_negatives", *SCORED_LOSSES)  # they compare the rows of a batch: it cannot be taken in parts
+PAIR_LOSSES = ("in_batch_negatives", "supervised_contrastive")  # those that stages can learn from labelled rows with
+BATCH_LOSSES = (*PAIR_LOSSES, *SCORED_LOSSES)  # they compare the rows of a batch: it cannot be taken in parts
 LOSSES: dict[RowKind, tuple[str, ...]] = {  # the first is the usual one
     "embed": ("in_batch_negatives", "triplet", *SCORED_LOSSES),
     "classify": ("cross_entropy", "focal"),
@@ -22,6 +23,7 @@ LOSS_KEYS = {
     "mse": set(),
     "huber": {"delta"},
     "in_batch_negatives": {"scale", "cached_rows"},
+    "supervised_contrastive": {"temperature", "cached_rows"},
     "triplet": {"margin"},
     "cosent": {"scale", "cached_rows"},
     "angle": {"scale", "cached_rows"},
@@ -38,6 +40,7 @@ class LossTable(Table):
         "mse",
         "huber",
         "in_batch_negatives",
+        "supervised_contrastive",
         "triplet",
         "cosent",
         "angle",
@@ -59,6 +62,7 @@ class LossTable(Table):
         for key in sorted(self.changed() - {"name", *LOSS_KEYS[self.name]}):
             owners = " or ".join(f'"{name}"' for name, keys in LOSS_KEYS.items() if key in keys)
             raise ValueError(f'`{key}` belongs to name = {owners}, not "{self.name}"; leave it out')
-        if "temperature" in self.changed() and not self.contrastive_share:
+        is_contrastive = self.contrastive_share > 0 or self.name == "supervised_contrastive"
+        if "temperature" in self.changed() and not is_contrastive:
             raise ValueError("`temperature` is of the contrastive loss, whose `contrastive_share` is 0; leave it out")
         return self

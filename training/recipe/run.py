@@ -15,6 +15,7 @@ from training.recipe.encoder import AnyEncoder
 from training.recipe.heads import EmbedTask, HeadTable
 from training.recipe.losses import LOSSES, LossTable
 from training.recipe.settings import BudgetTable, ExportTable, HardwareTable, OptimTable
+from training.recipe.stages import StageTable, stage_conflicts
 from training.recipe.table import Table
 from training.recipe.teacher import TeacherTable
 
@@ -38,11 +39,14 @@ class Recipe(Table):
     track: list[Literal["tensorboard", "mlflow", "wandb", "trackio"]] = Field(default=[])  # who else is told figures
     baselines: bool = False  # also report tf-idf + linear and frozen encoder + logistic regression on the same rows
     probes: str | None = None  # a JSONL of {"text", "label"} beside the recipe: sentences no template yields
+    stages: list[StageTable] = Field(default=[])  # instead of one `loss`: several, one after the other
 
     @model_validator(mode="after")
     def _tables_fit_together(self) -> Self:
-        if (self.data is None) != (self.loss is None):
-            raise ValueError("`data` and `loss` come together: without both, the encoder is imported as it is")
+        if (self.data is None) != (self.loss is None and not self.stages):
+            raise ValueError(
+                "`data` and `loss` (or `stages`) come together: without both, the encoder is imported as it is"
+            )
         if self.data is None and self.head.task != "embed":
             raise ValueError("without `data` only an embed head can be exported")
         if self.data is None and self.teacher is not None:
@@ -55,8 +59,8 @@ class Recipe(Table):
         if self.loss is not None and self.loss.name not in wanted:
             names = " or ".join(map(repr, wanted))
             raise ValueError(f"a head for {self.head.rows} trains with loss {names}, not {self.loss.name!r}")
-        if self.loss is None and isinstance(self.head, EmbedTask) and self.head.cuts:
+        if self.data is None and isinstance(self.head, EmbedTask) and self.head.cuts:
             raise ValueError("`head.cuts` are trained, and without `data` and `loss` nothing is: leave them out")
-        if found := list(conflicts(self)):
+        if found := list(stage_conflicts(self) if self.stages else conflicts(self)):
             raise ValueError("; ".join(found))
         return self

@@ -24,11 +24,12 @@ class OptimTable(Table):
 
 
 class BudgetTable(Table):
-    """How long a run may go on. The epoch with the best dev metric is kept."""
+    """How long a run may go on, and which epoch's weights are kept."""
 
     epochs: int = Field(default=3, ge=1)
     batch_size: int = Field(default=32, ge=1)  # rows of one step of the optimiser
     accumulate: int = Field(default=1, ge=1)  # take each batch in so many parts: less memory, the same result
+    choose: Literal["best", "last"] = "best"  # best: by the dev metric; last: needs no dev rows
     patience: int | None = Field(default=None, ge=1)  # stop after this many epochs without a better dev metric
     checkpoint_steps: int = Field(default=200, ge=1)
 

@@ -38,6 +38,8 @@ def sweep(path: Path, ranges: Path, *, models: Path, progress: Progress, overrid
     recipe, table = load_recipe(path, overrides), load_sweep(ranges, path, overrides)
     if recipe.loss is None:
         raise TrainingError(f"{recipe.name} has no [data] and [loss], so there is nothing to try")
+    if not getattr(recipe.data, "has_dev", True):
+        raise TrainingError(f"{recipe.name}: data.dev_share = 0: there are no dev rows to judge a trial by")
     folder = models / "runs" / recipe.name / FOLDER
     with run_lock(folder):
         study = _open(folder / JOURNAL, recipe, table)

@@ -104,6 +104,19 @@ CONFLICTS: dict[str, tuple[dict[str, object], str]] = {
         {"data": {"source": "files", "train": "x.csv", "label_separator": "|"}},
         'data.label_separator = "|" and head.task = "classify" disagree: it parts the labels of a text, which',
     ),
+    "thresholds without dev rows": (
+        {
+            "head": SEVERAL,
+            "loss": BINARY,
+            "data": {"source": "files", "train": "x.csv", "dev_share": 0},
+            "budget": {"choose": "last"},
+        },
+        'data.dev_share = 0 and head.problem_type = "multi_label" disagree: there are no dev rows to fit thresholds on',
+    ),
+    "draws of values": (
+        {"head": NUMBER, "loss": {"name": "mse"}, "data": {"source": "files", "train": "x.csv", "per_label": 8}},
+        'data.per_label = 8 and head.problem_type = "regression" disagree: its rows have no one label to draw them by',
+    ),
     "logits for several labels": (
         {"head": SEVERAL, "loss": BINARY, "teacher": {"source": "x", "learns": "logits"}},
         'teacher.learns = "logits" and head.problem_type = "multi_label" disagree: it teaches which one label is right',
@@ -115,6 +128,26 @@ CONFLICTS: dict[str, tuple[dict[str, object], str]] = {
     "sets of values": (
         {"head": {**NUMBER, "coverages": [0.9]}, "loss": {"name": "huber"}},
         'head.coverages and head.problem_type = "regression" disagree: there are no labels to make sets of',
+    ),
+    "patience with the last epoch": (
+        {"budget": {"choose": "last", "patience": 2}},
+        'budget.choose = "last" and budget.patience = 2 disagree: patience waits for a better dev metric',
+    ),
+    "nothing to choose by": (
+        {"data": {"source": "files", "train": "t.csv", "dev_share": 0}},
+        'data.dev_share = 0 and budget.choose = "best" disagree: there are no dev rows to choose an epoch by',
+    ),
+    "no rows to fit scope on": (
+        {
+            "data": {"source": "files", "train": "t.csv", "dev_share": 0},
+            "budget": {"choose": "last"},
+            "head": {"task": "classify", "out_of_scope": {"label": "none"}},
+        },
+        "data.dev_share = 0 and head.out_of_scope disagree: there are no dev rows to fit it on",
+    ),
+    "draws of pairs": (
+        {"task": "embed", "data": {"source": "files", "train": "t.csv", "per_label": 8}},
+        'data.per_label = 8 and head.task = "embed" disagree: its rows have no labels',
     ),
     "adapters beside frozen layers": (
         {"encoder": {"source": "x", "freeze": "embeddings", "lora": {}}},
