@@ -40,7 +40,7 @@ ENVIRONMENT = {
     "TRANSFORMERS_VERBOSITY": "error",
 }
 RECIPES = Path("models/recipes")
-ROLES = ("text", "label", "positive", "negative", "score")  # as in a recipe's data.columns
+ROLES = ("text", "label", "value", "positive", "negative", "score")  # as in a recipe's data.columns
 # Those of app.bundle.manifest.PoolingMode, which is not loaded for --help.
 POOLINGS = ("mean", "cls", "max", "lasttoken", "mean_sqrt_len_tokens", "weightedmean")
 INTERRUPTED, TERMINATED = 130, 143  # 128 + the signal, as shells count
@@ -180,7 +180,13 @@ def _validate(arguments: argparse.Namespace, progress: "Progress") -> None:
             print(validate_recipe(path, report=arguments.report, progress=progress))
         else:
             columns = dict(arguments.column)
-            lines = validate_file(path, task=arguments.task, columns=columns, report=arguments.report)
+            lines = validate_file(
+                path,
+                task=arguments.task,
+                columns=columns,
+                label_separator=arguments.label_separator,
+                report=arguments.report,
+            )
             print("\n".join(lines))
     except DataError as error:
         if arguments.report is not None and error.problems:
@@ -240,10 +246,13 @@ def _parser() -> argparse.ArgumentParser:
     comparing.add_argument("second", metavar="B", help="another")
     validating = commands.add_parser("validate", parents=[common], help="check a recipe and its data, or a data file")
     validating.add_argument("what", help="a recipe, the name of one in models/recipes, or a data file")
-    validating.add_argument("--task", choices=("classify", "embed"), default="classify", help="data files only")
+    validating.add_argument(
+        "--task", choices=("classify", "multi_label", "regression", "embed"), default="classify", help="data files only"
+    )
     validating.add_argument(
         "--column", type=_column, action="append", default=[], metavar="ROLE=NAME", help="data files only: text=message"
     )
+    validating.add_argument("--label-separator", metavar="SIGN", help="multi_label data files only")
     validating.add_argument(
         "--report",
         type=Path,

@@ -1,7 +1,7 @@
 """Is one bundle better than another? Both are judged on the same test rows, as callers get their answers."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,14 +19,27 @@ from training.data.collate import Input
 from training.data.rows import Row
 from training.errors import TrainingError
 from training.evaluation.paired import LEVEL, Difference, difference, difference_of_means, mcnemar, sign_flip, swap
+from training.export.decisions import decisions
 from training.export.served import graph_outputs
-from training.metrics import class_figures, confusion_matrix, cosines, macro_f1, retrieval_ranks, spearman
+from training.metrics import (
+    class_figures,
+    confusion_matrix,
+    cosines,
+    label_figures,
+    macro_f1,
+    micro_f1,
+    retrieval_ranks,
+    spearman,
+)
+from training.objectives.regression import values
 from training.objectives.similarity import scores_of
 from training.progress import Progress
 from training.recipe import load_recipe
+from training.recipe.heads import ProblemType
 from training.run import load_data
 
 Ints = NDArray[np.int64]
+ERRORS = ("mae",)  # figures of which less is better
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +65,8 @@ class Comparison:
         how = f"{first.metric} {first.a:.4f} → {first.b:.4f}, p = {first.p:.2g} on {self.rows:,} test rows"
         if first.p >= LEVEL:
             return f"{self.a} and {self.b} cannot be told apart: {how}"
-        return f"{self.b} is {'better' if first.by > 0 else 'worse'} than {self.a}: {how}"
+        is_better = first.by < 0 if first.metric in ERRORS else first.by > 0
+        return f"{self.b} is {'better' if is_better else 'worse'} than {self.a}: {how}"
 
     def _line(self, each: Difference) -> str:
         low, high = each.interval
@@ -76,8 +90,11 @@ def compare(path: Path, first: str, second: str, *, models: Path, progress: Prog
         raise TrainingError(f"{recipe.name} has no test rows")
     if len({head.task for head in heads}) > 1:
         raise TrainingError(f"{first} and {second} cannot be compared: one classifies, the other embeds")
-    if isinstance(heads[0], ClassifyHead):
-        return _by_labels(a, b, test, progress)
+    types = {head.problem_type for head in heads if isinstance(head, ClassifyHead)}
+    if len(types) > 1:
+        raise TrainingError(f"{first} and {second} cannot be compared: {' and '.join(sorted(types))} differ")
+    if types:
+        return BY_TYPE[types.pop()](a, b, test, progress)
     judge = _by_retrieval if test[0].score is None else _by_similarity
     return judge(a, b, test, progress)
 
@@ -111,6 +128,46 @@ def _by_labels(a: Bundle, b: Bundle, test: Sequence[Row], progress: Progress) ->
         difference("macro_f1", lambda rows: f1(a_N, rows), lambda rows: f1(b_N, rows), len(test), None),
     ]
     return _comparison(a, b, differences, hits_a_N, hits_b_N)
+
+
+def _by_label_sets(a: Bundle, b: Bundle, test: Sequence[Row], progress: Progress) -> Comparison:
+    """What decides is the F1 of each row, its mean and a test of it: macro-F1 is a figure of all rows together."""
+    texts = [row.input for row in test]
+    answers = [_answer_sets(bundle, texts, progress) for bundle in (a, b)]
+    labels = sorted(
+        {label for row in test for label in row.all_labels}.union(*(each for sets in answers for each in sets))
+    )
+    right_NC, a_NC, b_NC = (
+        np.array([[label in each for label in labels] for each in sets])
+        for sets in ([set(row.all_labels) for row in test], *answers)
+    )
+    a_N, b_N = (
+        np.array([micro_f1(*pair) for pair in zip(found_NC, right_NC, strict=True)]) for found_NC in (a_NC, b_NC)
+    )
+
+    def f1(found_NC: NDArray[np.bool_], rows: Ints) -> float:
+        return macro_f1(label_figures(found_NC[rows], right_NC[rows]))
+
+    differences = [
+        difference_of_means("f1_of_a_row", a_N, b_N, sign_flip(a_N, b_N)),
+        difference("macro_f1", lambda rows: f1(a_NC, rows), lambda rows: f1(b_NC, rows), len(test), None),
+    ]
+    return _comparison(a, b, differences, (a_NC == right_NC).all(axis=1), (b_NC == right_NC).all(axis=1))
+
+
+def _by_values(a: Bundle, b: Bundle, test: Sequence[Row], progress: Progress) -> Comparison:
+    right_N, texts = values(test), [row.input for row in test]
+    found = [graph_outputs(bundle, texts, progress)[bundle.manifest.heads[0].output][:, 0] for bundle in (a, b)]
+    a_N, b_N = (np.abs(each - right_N) for each in found)
+    differences = [difference_of_means("mae", a_N, b_N, sign_flip(a_N, b_N))]
+    return _comparison(a, b, differences, a_N < b_N, b_N < a_N, alone="nearer to the value")
+
+
+BY_TYPE: Mapping[ProblemType, Callable[[Bundle, Bundle, Sequence[Row], Progress], Comparison]] = {
+    "single_label": _by_labels,
+    "multi_label": _by_label_sets,
+    "regression": _by_values,
+}
 
 
 def _by_retrieval(a: Bundle, b: Bundle, test: Sequence[Row], progress: Progress) -> Comparison:
@@ -162,3 +219,11 @@ def _answers(bundle: Bundle, texts: Sequence[Input], progress: Progress) -> list
     head = bundle.manifest.heads[0]
     assert isinstance(head, ClassifyHead)
     return [head.labels[best] for best in graph_outputs(bundle, texts, progress)[head.output].argmax(axis=1)]
+
+
+def _answer_sets(bundle: Bundle, texts: Sequence[Input], progress: Progress) -> list[set[str]]:
+    """The labels of each text."""
+    head = bundle.manifest.heads[0]
+    assert isinstance(head, ClassifyHead)
+    given_NC = decisions(head, graph_outputs(bundle, texts, progress)[head.output])
+    return [{head.labels[place] for place in np.flatnonzero(given_C)} for given_C in given_NC]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from app.bundle.manifest import EMBEDDING_OUTPUT
@@ -18,13 +19,15 @@ from training.data.overview import Overview, overview, sentences
 from training.data.report import write_report
 from training.data.rows import Row, Splits
 from training.errors import TrainingError
-from training.evaluation.classifier import Classifier, judge_classifier
 from training.evaluation.embedder import judge_embedder
+from training.evaluation.judges import JUDGES
+from training.evaluation.trained import TrainedHead
 from training.hardware import pick_device
-from training.modeling import ClassifierHead, LoadedEncoder, Model, load_encoder, ruler_of
+from training.modeling import ClassifierHead, LoadedEncoder, Model, load_encoder, logits_name, ruler_of
 from training.modeling.adapters import add_adapters, merge_adapters
 from training.modeling.depth import freeze
 from training.objectives.classification import targets
+from training.objectives.regression import scale_of, values
 from training.parallel import by_first, first_goes_on
 from training.progress import Progress
 from training.recipe import Recipe
@@ -93,12 +96,14 @@ def fine_tune(
     )
     first_goes_on()
     merge_adapters(model.encoder)
+    _give_values(model, recipe, splits)
     findings = {check: len(found) for check, found in view.findings.items()}
     figures = {**run_figures(stages, trained, splits), "findings": findings, "baselines": baselines}
     curves = stage_curves(stages, trained)
     with progress.step("judging on test rows"):
         if isinstance(recipe.head, ClassifyTask):
-            judged = judge_classifier(Classifier(recipe.head, model, loaded, splits), probes, figures)
+            trained_head = TrainedHead(recipe.head, model, loaded, splits)
+            judged = JUDGES[recipe.head.problem_type](trained_head, probes, figures)
             _write(runs, judged.private)
             report = judged.report | {METRICS_FILE: metrics_file(judged.metrics)}
             tuned = Tuned(model, loaded, judged.fitted, judged.metrics, report)
@@ -107,6 +112,15 @@ def fine_tune(
             tuned = Tuned(model, loaded, Fitted(), metrics, {METRICS_FILE: metrics_file(metrics)})
     model.cpu()  # where the export and its gate run
     return replace(tuned, report=tuned.report | curves)
+
+
+def _give_values(model: Model, recipe: Recipe, splits: Splits) -> None:
+    """A regression has learned standardised values; from here on it gives those of the data."""
+    if recipe.head.rows == "regression":
+        scale = scale_of(values(splits.train))
+        head = model.heads[logits_name(recipe.head.name)]
+        assert isinstance(head, ClassifierHead)
+        head.rescale(scale.mean, scale.deviation)
 
 
 def _check(recipe: Recipe, splits: Splits, loaded: LoadedEncoder, runs: Path, progress: Progress) -> Overview:
@@ -132,7 +146,9 @@ def build_model(loaded: LoadedEncoder, recipe: Recipe, labels: Sequence[str]) ->
         if head.cuts and max(head.cuts) >= loaded.encoder.width:
             raise TrainingError(f"head.cuts: {max(head.cuts)} is no cut of a vector of {loaded.encoder.width} numbers")
         return Model(loaded.encoder, {})
-    return Model(loaded.encoder, {head.name: ClassifierHead(loaded.encoder.width, len(labels), head.dropout)})
+    return Model(
+        loaded.encoder, {head.name: ClassifierHead(loaded.encoder.width, len(head.outputs(labels)), head.dropout)}
+    )
 
 
 def _baselines(
@@ -145,8 +161,8 @@ def _baselines(
     if recipe.head.task == "embed":
         with progress.step("baseline: the encoder before training"):
             return {"encoder_before_training": judge_embedder(model, loaded, splits)}
-    classifier = Classifier(recipe.head, model, loaded, splits)
-    train_N, test_N = classifier.targets(splits.train), classifier.targets(splits.test)
+    classifier = TrainedHead(recipe.head, model, loaded, splits)
+    train_N, test_N = (np.array(targets(rows, splits.labels)) for rows in (splits.train, splits.test))
     if splits.is_of_vectors:
         with progress.step("baseline: a linear SVM over the numbers"):
             train_vectors, test_vectors = (

@@ -56,7 +56,7 @@ def evaluate(path: Path, *, models: Path, progress: Progress) -> Verdict:
     exam = make_exam(manifest.heads[0], load_data(recipe, path.parent, progress).test)
     if exam is None:
         raise TrainingError(f"{recipe.name} has no test rows")
-    value, _unsure = exam.judge(graph_outputs(bundle, exam.texts, progress))
+    value, _slack = exam.judge(graph_outputs(bundle, exam.texts, progress))
     return _verdict(manifest, exam.metric, value, exam.rows)
 
 

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
+from sklearn.metrics import average_precision_score
 
 from app.bundle.scoring import unit
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 ECE_BINS = 15  # as in arXiv:1706.04599
 
 
@@ -50,18 +52,24 @@ def confusion_matrix(targets_N: Ints, predicted_N: Ints, labels: int) -> Ints:
 
 def class_figures(matrix_CC: Ints) -> list[ClassFigures]:
     """The figures of each label, from the confusion matrix."""
-    figures = []
-    for index in range(len(matrix_CC)):
-        hits, predicted, support = matrix_CC[index, index], matrix_CC[:, index].sum(), matrix_CC[index].sum()
-        figures.append(
-            ClassFigures(
-                precision=float(hits / predicted) if predicted else 0.0,
-                recall=float(hits / support) if support else 0.0,
-                f1=float(2 * hits / (predicted + support)) if predicted + support else 0.0,
-                support=int(support),
-            )
+    return _figures(np.diagonal(matrix_CC), matrix_CC.sum(axis=0), matrix_CC.sum(axis=1))
+
+
+def label_figures(given_NC: Bools, right_NC: Bools) -> list[ClassFigures]:
+    """The figures of each label, where a row may have several."""
+    return _figures((given_NC & right_NC).sum(axis=0), given_NC.sum(axis=0), right_NC.sum(axis=0))
+
+
+def _figures(hits_C: Ints, predicted_C: Ints, support_C: Ints) -> list[ClassFigures]:
+    return [
+        ClassFigures(
+            precision=float(hits / predicted) if predicted else 0.0,
+            recall=float(hits / support) if support else 0.0,
+            f1=float(2 * hits / (predicted + support)) if predicted + support else 0.0,
+            support=int(support),
         )
-    return figures
+        for hits, predicted, support in zip(hits_C, predicted_C, support_C, strict=True)
+    ]
 
 
 def macro_f1(figures: list[ClassFigures]) -> float:
@@ -70,17 +78,35 @@ def macro_f1(figures: list[ClassFigures]) -> float:
     return float(np.mean(judged)) if judged else 0.0
 
 
+def micro_f1(given_NC: Bools, right_NC: Bools) -> float:
+    """F1 of all labels of all rows together; 1 where none is right and none given."""
+    both = int(given_NC.sum()) + int(right_NC.sum())
+    return 2 * int((given_NC & right_NC).sum()) / both if both else 1.0
+
+
+def macro_average_precision(scores_NC: Floats, right_NC: Bools) -> float:
+    """The mean over the labels that stand in the split of the area under precision by recall: 1 where every row of a
+    label scores above every other, whatever the threshold.
+    """
+    there_C = right_NC.any(axis=0)
+    return float(average_precision_score(right_NC[:, there_C], scores_NC[:, there_C])) if there_C.any() else 0.0
+
+
 def reliability(probs_NC: Floats, targets_N: Ints, bins: int = ECE_BINS) -> list[Bin]:
     """Bins of equal width over the best probability; empty bins have zeros."""
-    confidence_N = probs_NC.max(axis=1).astype(np.float64)
-    right_N = probs_NC.argmax(axis=1) == targets_N
-    place_N = np.clip(np.ceil(confidence_N * bins).astype(int) - 1, 0, bins - 1)
+    return binned(probs_NC.max(axis=1), probs_NC.argmax(axis=1) == targets_N, bins)
+
+
+def binned(confidence_N: Floats, right_N: Bools, bins: int = ECE_BINS) -> list[Bin]:
+    """`reliability` of any statements, each made with a confidence, of which some are right."""
+    confidences_N = confidence_N.astype(np.float64)
+    place_N = np.clip(np.ceil(confidences_N * bins).astype(int) - 1, 0, bins - 1)
     filled = []
     for place in range(bins):
         inside_N = place_N == place
         rows = int(inside_N.sum())
         filled.append(
-            Bin(rows, float(confidence_N[inside_N].mean()), float(right_N[inside_N].mean())) if rows else Bin(0, 0, 0)
+            Bin(rows, float(confidences_N[inside_N].mean()), float(right_N[inside_N].mean())) if rows else Bin(0, 0, 0)
         )
     return filled
 
@@ -98,6 +124,22 @@ def brier_score(probs_NC: Floats, targets_N: Ints) -> float:
     right_NC = np.zeros(probs_NC.shape)
     right_NC[np.arange(len(targets_N)), targets_N] = 1
     return float(((probs_NC - right_NC) ** 2).sum(axis=1).mean())
+
+
+def mean_absolute_error(values_N: NDArray[np.float64], found_N: NDArray[np.float64]) -> float:
+    """In units of the values."""
+    return float(np.abs(values_N - found_N).mean())
+
+
+def root_mean_squared_error(values_N: NDArray[np.float64], found_N: NDArray[np.float64]) -> float:
+    """In units of the values; far misses weigh more than in the mean absolute error."""
+    return float(np.sqrt(((values_N - found_N) ** 2).mean()))
+
+
+def r_squared(values_N: NDArray[np.float64], found_N: NDArray[np.float64]) -> float:
+    """The share of the variance of the values that is explained: 1 is perfect, 0 is what their mean would reach."""
+    variance = float(((values_N - values_N.mean()) ** 2).mean())
+    return 1 - float(((values_N - found_N) ** 2).mean()) / variance if variance else 0.0
 
 
 def retrieval_ranks(queries_ND: Floats, candidates_ND: Floats, texts: list[str]) -> Ints:

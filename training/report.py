@@ -18,6 +18,7 @@ from training.metrics import Bin, expected_calibration_error
 METRICS_FILE = "report/metrics.json"
 CONFUSION_FILE = "report/confusion.png"
 RELIABILITY_FILE = "report/reliability.png"
+VALUES_FILE = "report/values.png"
 CURVES_FILE = "report/curves.png"
 DPI = 110
 LEAST_INCHES = 3.0
@@ -58,6 +59,18 @@ def reliability_png(before: Sequence[Bin], after: Sequence[Bin], temperature: fl
     _reliability_panel(panels[0], before, "as trained")
     _reliability_panel(panels[1], after, f"temperature {temperature:.2f}")
     panels[0].set_ylabel("accuracy")
+    return _png(figure)
+
+
+def values_png(right_N: NDArray[np.float64], found_N: NDArray[np.float64]) -> bytes:
+    """A point for each test row: the value that was found over the right one; on the diagonal they are equal."""
+    figure = Figure(figsize=(5, 5), dpi=DPI)
+    axes = figure.subplots()
+    axes.plot(right_N, found_N, "o", color="#4c78a8", markersize=3, alpha=0.4, markeredgewidth=0)
+    ends = [float(np.min([right_N, found_N])), float(np.max([right_N, found_N]))]
+    axes.plot(ends, ends, "--", color="grey", linewidth=1)
+    axes.set(xlabel="right", ylabel="found", title=f"Values on test, {len(right_N):,} rows")
+    axes.grid(color="#e6e6e6", linewidth=0.6)
     return _png(figure)
 
 

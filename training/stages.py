@@ -23,8 +23,8 @@ from training.errors import TrainingError
 from training.loop import Trained, train
 from training.modeling import LoadedEncoder, Model
 from training.objectives import Objective, make_objective
-from training.objectives.classification import Classification
 from training.objectives.over_vectors import over_vectors
+from training.objectives.supervised import Supervised
 from training.objectives.teacher import Teacher
 from training.parallel import by_first, is_first
 from training.progress import Progress
@@ -141,7 +141,7 @@ def _log_of(stage: Stage, steps_before: int, log: Log) -> Log:
 def only(stage: Stage, model: Model, progress: Progress) -> Iterator[tuple[Model, Objective]]:
     """While this lasts, nothing trains but what the stage says; gives the model and the objective to train it by."""
     if stage.trains == "heads":
-        assert isinstance(stage.objective, Classification)  # heads have no other loss: the recipe's own check
+        assert isinstance(stage.objective, Supervised)  # heads have no other loss: the recipe's own check
         with progress.step(f"{stage.title}vectors of the encoder"):
             small = over_vectors(model, stage.objective)
         yield small

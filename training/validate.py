@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
 
 from training.data import describe
 from training.data.lengths import CHARACTERS, Ruler, vector_ruler
@@ -16,6 +15,7 @@ from training.progress import Progress
 from training.recipe import Recipe, load_recipe
 from training.recipe.data import Columns, FileData
 from training.recipe.encoder import AnyEncoder
+from training.recipe.heads import RowKind
 from training.run import load_data, read_probes
 
 FAULTS_FILE = "faults.txt"
@@ -44,14 +44,20 @@ def validate_recipe(path: Path, *, progress: Progress, report: Path | None = Non
 
 
 def validate_file(
-    path: Path, *, task: Literal["classify", "embed"], columns: Mapping[str, str], report: Path | None = None
+    path: Path,
+    *,
+    task: RowKind,
+    columns: Mapping[str, str],
+    label_separator: str | None = None,
+    report: Path | None = None,
 ) -> list[str]:
     """Check every row of one data file; returns lines on what they are like.
 
     Raises:
         DataError: with every problem of the file.
     """
-    data = FileData(source="files", train=path.name, columns=Columns.model_validate(dict(columns)))
+    read_as = Columns.model_validate(dict(columns))
+    data = FileData(source="files", train=path.name, columns=read_as, label_separator=label_separator)
     splits = load_files(data, path.parent, task)
     ruler = vector_ruler() if splits.is_of_vectors else CHARACTERS
     return [*describe(splits), *_look(splits, path.name, ruler, report)]

@@ -1,9 +1,9 @@
 """Does this device give the outputs that the model gave when it was exported?
 
-`golden.jsonl` holds raw texts, or vectors, with the label that the model gave by the name of each single-label head;
-`golden.npz` the raw graph outputs of the torch model for them, row by row, by output name (over-long texts are cut at
-their end).
-What a caller sees is compared: unit vectors and probabilities, not logits. B rows, D dimensions, C labels.
+`golden.jsonl` holds raw texts, or vectors, with the label that had the largest logit, by the name of each head with
+labels; `golden.npz` the raw graph outputs of the torch model for them, row by row, by output name (over-long texts are
+cut at their end). What a caller sees is compared: unit vectors and probabilities, not logits. B rows, D dimensions, C
+labels.
 """
 
 import io
@@ -75,7 +75,7 @@ def load_golden(bundle: Bundle) -> GoldenRows:
     if any(len(row) > manifest.max_tokens for row in vectors):
         raise BundleError("B09-golden-files", f"a golden row has more than {manifest.max_tokens} vectors")
     for head in manifest.heads:
-        if isinstance(head, ClassifyHead) and head.problem_type == "single_label":
+        if isinstance(head, ClassifyHead):
             _check_names(head, rows, outputs[head.output])
     return GoldenRows(texts, outputs, vectors)
 
@@ -135,6 +135,8 @@ def _check_vectors(head: EmbedHead, limits: Limits, want: Floats, got: Floats) -
 def _check_probabilities(head: ClassifyHead, limits: Limits, want: Floats, got: Floats) -> None:
     a, b = probabilities(head, want), probabilities(head, got)
     distance = np.abs(a - b).max(axis=1)
+    if head.problem_type == "regression":
+        distance = distance / _spread(a)
     row = int(distance.argmax())
     if distance[row] > limits.probability:
         raise BundleError("B10-golden", f"head {head.name}: golden row {row} differs by {distance[row]:.1e}")
@@ -144,3 +146,8 @@ def _check_probabilities(head: ClassifyHead, limits: Limits, want: Floats, got: 
     clear = ordered[:, -1] - ordered[:, -2] > limits.clear_margin
     if (changed := np.flatnonzero(clear & (a.argmax(axis=1) != b.argmax(axis=1)))).size:
         raise BundleError("B10-golden", f"head {head.name}: golden row {int(changed[0])} has another label")
+
+
+def _spread(values_BC: Floats) -> float:
+    """How far apart values lie, from least to most: what a difference of them is measured in."""
+    return float(max(np.ptp(values_BC), 1e-3 * np.abs(values_BC).max(), 1e-6))

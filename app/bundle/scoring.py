@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from app.bundle.manifest import ClassifyHead
 
 Floats = NDArray[np.float32]
+MULTI_LABEL_THRESHOLD = 0.5  # a label is given when it is likelier than not, until its own threshold was fitted
 
 
 def unit(vectors_BD: Floats) -> Floats:
@@ -30,3 +31,8 @@ def probabilities(head: ClassifyHead, logits_BC: Floats) -> Floats:
         powers_BC = np.exp(scaled_BC - scaled_BC.max(axis=1, keepdims=True))
         scores_BC = powers_BC / powers_BC.sum(axis=1, keepdims=True)
     return np.asarray(scores_BC, np.float32)
+
+
+def thresholds(head: ClassifyHead) -> Floats:
+    """The probability from which on each label of a multi-label head is given, [C]."""
+    return np.array([head.thresholds.get(label, MULTI_LABEL_THRESHOLD) for label in head.labels], np.float32)

@@ -12,10 +12,8 @@ from numpy.typing import NDArray
 
 from app.bundle.manifest import ClassifyHead
 from app.bundle.scope import Statistics, scope_scores
-from app.bundle.scoring import probabilities
+from app.bundle.scoring import probabilities, thresholds
 from app.types import Rows
-
-MULTI_LABEL_THRESHOLD = 0.5  # a label is given when it is likelier than not, until its own threshold was fitted
 
 Row = NDArray[np.float32]
 Prediction = dict[str, object]
@@ -45,7 +43,7 @@ def finish(
     scores_BC = logits_BC if options.raw_scores else probs_BC
     order_BC = np.argsort(-scores_BC, axis=1, kind="stable")  # labels of equal score keep the head's order
     if head.problem_type == "multi_label":
-        limits_C = np.array([_limit(head, label, options) for label in head.labels], np.float32)
+        limits_C = _limits(head, options)
         return [
             _multi_label(head, scores_C, order_C, limits_C, options.top_k)
             for scores_C, order_C in zip(scores_BC, order_BC, strict=True)
@@ -84,15 +82,18 @@ def _multi_label(head: ClassifyHead, scores_C: Row, order_C: NDArray[np.intp], l
     return {"labels": labels, "scores": _top(head, scores_C, order_C, top_k)}
 
 
-def _limit(head: ClassifyHead, label: str, options: Options) -> float:
-    """The score from which a label is given: the caller's, else the fitted one, as a logit where logits are shown."""
+def _limits(head: ClassifyHead, options: Options) -> Row:
+    """The score from which on each label is given: the caller's, else the fitted one, as a logit where logits are
+    shown.
+    """
     if options.threshold is not None:
-        return options.threshold
-    fitted = head.thresholds.get(label, MULTI_LABEL_THRESHOLD)
+        return np.full(len(head.labels), options.threshold, np.float32)
+    fitted_C = thresholds(head)
     if not options.raw_scores:
-        return fitted
+        return fitted_C
     with np.errstate(divide="ignore"):  # thresholds of 0 and 1 are the infinite logits
-        return float(np.log(fitted) - np.log1p(-fitted)) * head.temperature
+        limits_C: Row = (np.log(fitted_C) - np.log1p(-fitted_C)) * np.float32(head.temperature)
+    return limits_C
 
 
 def _top(head: ClassifyHead, scores_C: Row, order_C: NDArray[np.intp], top_k: int) -> list[dict[str, object]]:

@@ -102,6 +102,11 @@ def _shorten_golden(folder: Path) -> None:
     replace_file(folder, "golden.jsonl", b"".join(lines[:-1]))
 
 
+def _several_reversed(manifest: Json) -> None:
+    manifest["heads"][0] |= {"problem_type": "multi_label", "out_of_scope": None}
+    _reverse_labels(manifest)
+
+
 def _reverse_labels(manifest: Json) -> None:
     manifest["heads"][0]["labels"].reverse()
 
@@ -212,6 +217,10 @@ FAULTS: dict[str, tuple[Rule, Fault]] = {
         lambda folder: _golden(folder, lambda arrays: arrays.pop("logits_intent")),
     ),
     "golden file of another kind": ("B09-golden-files", lambda folder: replace_file(folder, "golden.npz", b"npz")),
+    "label order of several labels changed": (
+        "B09-golden-files",
+        lambda folder: edit_manifest(folder, _several_reversed),
+    ),
     "label order changed": ("B09-golden-files", lambda folder: edit_manifest(folder, _reverse_labels)),
 }
 

@@ -19,7 +19,7 @@ from training.finetune import build_model
 from training.loop import Trained, train
 from training.modeling import Model, load_encoder
 from training.objectives import make_objective
-from training.objectives.classification import Classification
+from training.objectives.supervised import Supervised
 from training.progress import Bar, Progress
 from training.recipe import Recipe
 from training.resume import fingerprint
@@ -273,12 +273,12 @@ def test_the_one_row_that_gives_nan_is_named_alone(
     make_recipe: MakeRecipe, intents: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As the loss of a line with a broken value would be: whatever batch the row is in, and when it is alone."""
-    loss, bad = Classification.loss, 5
+    loss, bad = Supervised.loss, 5
 
-    def spoiled(self: Classification, model: Model, indices: Sequence[int]) -> torch.Tensor:
+    def spoiled(self: Supervised, model: Model, indices: Sequence[int]) -> torch.Tensor:
         return loss(self, model, indices) * (float("nan") if bad in indices else 1.0)
 
-    monkeypatch.setattr(Classification, "loss", spoiled)
+    monkeypatch.setattr(Supervised, "loss", spoiled)
     with pytest.raises(NotFiniteError) as caught:
         run(make_recipe(), intents, tmp_path)
 
@@ -289,13 +289,13 @@ def test_a_gradient_that_is_not_finite_is_found_and_its_row_named(
     make_recipe: MakeRecipe, intents: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The square root of 0 is 0, and its slope is infinite."""
-    loss, bad = Classification.loss, 5
+    loss, bad = Supervised.loss, 5
 
-    def steep(self: Classification, model: Model, indices: Sequence[int]) -> torch.Tensor:
+    def steep(self: Supervised, model: Model, indices: Sequence[int]) -> torch.Tensor:
         nothing = torch.sqrt(0 * next(model.heads.parameters()).square().sum())
         return loss(self, model, indices) + (nothing if bad in indices else 0)
 
-    monkeypatch.setattr(Classification, "loss", steep)
+    monkeypatch.setattr(Supervised, "loss", steep)
     with pytest.raises(NotFiniteError, match="the norm of the gradient is") as caught:
         run(make_recipe(), intents, tmp_path)
 
@@ -306,13 +306,13 @@ def test_a_run_that_diverges_ends_without_a_checkpoint_from_then_on(
     make_recipe: MakeRecipe, intents: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """24 rows in batches of 4; from step 33 on the loss is a hundred times what it was."""
-    loss, calls = Classification.loss, []
+    loss, calls = Supervised.loss, []
 
-    def rising(self: Classification, model: Model, indices: Sequence[int]) -> torch.Tensor:
+    def rising(self: Supervised, model: Model, indices: Sequence[int]) -> torch.Tensor:
         calls.append(indices)
         return loss(self, model, indices) * (1.0 if len(calls) < 33 else 100.0)
 
-    monkeypatch.setattr(Classification, "loss", rising)
+    monkeypatch.setattr(Supervised, "loss", rising)
     recipe = make_recipe(budget={"epochs": 20, "batch_size": 4, "checkpoint_steps": 2}, optim={"lr": 1e-4})
     with pytest.raises(DivergedError, match=r"epoch 9, step 52: .* for 20 steps on end.*Lower optim\.lr"):
         run(recipe, intents, tmp_path)

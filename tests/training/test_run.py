@@ -229,6 +229,15 @@ def test_a_data_file_can_be_validated_alone(here: Path) -> None:
     assert lines[-1] == "characters of a text of train: half have up to 16, 99 % up to 16"
 
 
+def test_a_file_of_several_labels_can_be_validated_alone(here: Path) -> None:
+    rows = (f"ticket number {n},{'|'.join('ab'[: n % 3])}\n" for n in range(60))
+    (here / "tickets.csv").write_text("text,label\n" + "".join(rows), encoding="utf-8")
+
+    lines = validate_file(here / "tickets.csv", task="multi_label", columns={}, label_separator="|")
+
+    assert "2 labels in train; fewest rows: b " in lines[3]
+
+
 def test_a_recipe_is_validated_in_tokens_of_its_encoder_and_reported(here: Path) -> None:
     lines = Lines()
 

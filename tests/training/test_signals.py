@@ -17,7 +17,7 @@ from training.checkpoint import Checkpoint, list_checkpoints, load
 from training.data.rows import Splits
 from training.errors import StoppedError
 from training.modeling import Model
-from training.objectives.classification import Classification
+from training.objectives.supervised import Supervised
 from training.signals import Stop, noted
 
 
@@ -63,14 +63,14 @@ def test_a_signal_within_a_step_waits_for_its_end(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    calls, loss = Calls(number, 8), Classification.loss
+    calls, loss = Calls(number, 8), Supervised.loss
 
-    def told(self: Classification, *arguments: object) -> object:
+    def told(self: Supervised, *arguments: object) -> object:
         calls()
         return loss(self, *arguments)  # type: ignore[arg-type]  # passed on as they are
 
     with monkeypatch.context() as patched:
-        patched.setattr(Classification, "loss", told)
+        patched.setattr(Supervised, "loss", told)
         error, found = stop(make_recipe, intents, tmp_path / "told")
 
     assert error.exit_code == code
@@ -113,15 +113,15 @@ def test_dev_rows_do_not_hold_up_the_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ended: list[bool] = []
-    score = Classification.score
+    score = Supervised.score
 
-    def told(self: Classification, model: Model) -> Mapping[str, float]:
+    def told(self: Supervised, model: Model) -> Mapping[str, float]:
         os.kill(os.getpid(), signal.SIGTERM)
         ended.append(True)
         return score(self, model)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Classification, "score", told)
+        patched.setattr(Supervised, "score", told)
         _, found = stop(make_recipe, intents, tmp_path / "told")
         for _ in range(1, times):
             with pytest.raises(StoppedError):

@@ -21,8 +21,9 @@ from training.find_lr import range_test
 from training.finetune import build_model, fine_tune
 from training.loop import Trained, train
 from training.modeling import ClassifierHead, Model, load_encoder
-from training.objectives.classification import Classification
+from training.objectives.classification import single_label
 from training.objectives.over_vectors import Lookup, over_vectors
+from training.objectives.supervised import Supervised
 from training.recipe import Recipe
 from training.recipe.keys import unknown_keys
 from training.resume import fingerprint
@@ -148,7 +149,7 @@ def test_heads_learn_the_same_over_kept_vectors(make_recipe: MakeRecipe, intents
     loaded = load_encoder(recipe.encoder)
     model = build_model(loaded, recipe, intents.labels).eval()
     objective = plan(recipe, intents, loaded)[0].objective
-    assert isinstance(objective, Classification)
+    assert isinstance(objective, Supervised)
 
     small, by_number = over_vectors(model, objective)
 
@@ -170,10 +171,11 @@ def test_a_head_over_kept_vectors_is_as_good_as_logistic_regression(make_recipe:
     vectors_ND = (centres_CD[targets] + 1.8 * draw.normal(size=(500, 32))).astype(np.float32)
     recipe = make_recipe(optim={"lr": 1e-2, "head_lr_scale": 1.0}, budget={"epochs": 60, "choose": "last"})
     assert recipe.loss is not None
-    numbers, rows = [[number] for number in range(500)], [Row("text", "train:1")] * 100
-    objective = Classification(
-        rows, numbers[:100], targets[:100], numbers[100:], targets[100:], "logits_label", 0, recipe.loss
-    )
+    numbers = [[number] for number in range(500)]
+    rows = [Row("text", f"train:{number}", label=str(target)) for number, target in enumerate(targets)]
+    splits = Splits(rows[:100], rows[100:], [], [str(label) for label in range(10)], {})
+    lesson = single_label("logits_label", recipe.loss, splits)
+    objective = Supervised(splits.train, numbers[:100], numbers[100:], 0, lesson)
     lookup, head = Lookup(torch.from_numpy(vectors_ND)), ClassifierHead(32, 10, dropout=0.3)
     model = Model(lookup, {"label": head})  # type: ignore[arg-type]  # as in over_vectors
 

@@ -36,9 +36,9 @@ def load(recipe: Recipe, folder: Path) -> Splits:
 def _load(recipe: Recipe, folder: Path, untrained: Collection[str]) -> Splits:
     match recipe.data:
         case FileData() as data:
-            return load_files(data, folder, recipe.head.task, untrained)
+            return load_files(data, folder, recipe.head.rows, untrained)
         case DatasetData() as data:
-            return load_dataset(data, recipe.head.task, untrained)
+            return load_dataset(data, recipe.head.rows, untrained)
         case DigitsData() as data:
             return load_digits(data)
         case HomeIntentsData() as data:

@@ -1,7 +1,8 @@
 """Is a record a row, and what became of the rows of a run?
 
 A text or a label is a string that is not blank, has no NUL and no half of a surrogate pair (no tokenizer takes one).
-Blanks around a label are dropped: " billing" and "billing" are one class. A list of one label is that label.
+Blanks around a label are dropped: " billing" and "billing" are one class. A list of one label is that label; where a
+row may have several, a list may hold any number of them, and none. A value is a finite number.
 """
 
 import math
@@ -9,6 +10,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 from app.bundle.vectors import Floats, VectorError
 from training.data.findings import Check, Finding, places
@@ -16,8 +18,10 @@ from training.data.records import Record, kind_of
 from training.data.rows import Row, Splits
 from training.data.vectors import to_vector
 from training.recipe.data import Columns
+from training.recipe.heads import RowKind
 
 SHOWN_LABELS, SHOWN_LETTERS = 3, 40
+LARGEST = 1e30  # of a number: float32 ends at 3e38, and squares of errors are summed
 HALF_OF_A_PAIR = re.compile("[\ud800-\udfff]")
 WHAT: Mapping[Check, str] = {
     "duplicate": "rows with the text of another of their split",
@@ -48,15 +52,18 @@ class SeveralLabels(BadValue):
     """A record has more than one label."""
 
 
-def wanted_columns(columns: Columns, task: str) -> list[str]:
+def wanted_columns(columns: Columns, task: RowKind) -> list[str]:
     """The columns that a row of this task has."""
-    if task == "classify":
-        return [columns.vector or columns.text, columns.label]
+    read = columns.vector or columns.text
+    if task == "regression":
+        return [read, columns.value]
+    if task != "embed":
+        return [read, columns.label]
     return [columns.text, columns.positive, *(name for name in (columns.negative, columns.score) if name)]
 
 
-def to_row(record: Record, columns: Columns, task: str) -> Row:
-    """The row of a record.
+def to_row(record: Record, columns: Columns, task: RowKind, label_separator: str | None = None) -> Row:
+    """The row of a record. `label_separator` parts the labels of a multi-label row that come as one text.
 
     Raises:
         SeveralLabels: it has more labels than the one that is asked for.
@@ -64,12 +71,14 @@ def to_row(record: Record, columns: Columns, task: str) -> Row:
     """
     if record.problem:
         raise BadValue(record.problem)
-    if task == "classify" and columns.vector is not None:
-        vector = _vector(record, columns.vector)
-        return Row("", record.where, label=_label(record, columns.label), vector=vector)
-    text = _text(record, columns.text)
+    vector = None if columns.vector is None else _vector(record, columns.vector)
+    text = _text(record, columns.text) if vector is None else ""
     if task == "classify":
-        return Row(text, record.where, label=_label(record, columns.label))
+        return Row(text, record.where, label=_label(record, columns.label), vector=vector)
+    if task == "multi_label":
+        return Row(text, record.where, labels=_labels(record, columns.label, label_separator), vector=vector)
+    if task == "regression":
+        return Row(text, record.where, value=_number(record, columns.value), vector=vector)
     has_none = columns.negative is None or record.values.get(columns.negative, "") is None  # null: no hard one is known
     negative = None if has_none else _text(record, columns.negative or "")
     score = _number(record, columns.score) if columns.score else None
@@ -88,7 +97,6 @@ def to_text(record: Record, column: str) -> str:
 
 
 def _label(record: Record, column: str) -> str:
-    """The label, one object for all rows that have it: a million rows have few labels."""
     value = record.values.get(column)
     if isinstance(value, list):
         if len(value) > 1:
@@ -97,20 +105,43 @@ def _label(record: Record, column: str) -> str:
         if not value:
             raise BadValue(f'"{column}" is a list without a label')
         record = Record(record.where, {column: value[0]})
+    return _name(record, column)
+
+
+def _labels(record: Record, column: str, separator: str | None) -> tuple[str, ...]:
+    """The labels, sorted; there may be none."""
+    value = _value(record, column)
+    if isinstance(value, str) and separator is not None:
+        value = value.split(separator) if value.strip() else []
+    if not isinstance(value, list):
+        way_out = "; data.label_separator parts a text" if isinstance(value, str) else ""
+        raise BadValue(f'"{column}" is {kind_of(value)}, not a list of labels{way_out}')
+    labels = sorted(_name(Record(record.where, {column: each}), column) for each in value)
+    if twice := next((one for one, next_one in pairwise(labels) if one == next_one), None):
+        raise BadValue(f'"{column}" has the label "{twice}" twice')
+    return tuple(labels)
+
+
+def _name(record: Record, column: str) -> str:
+    """A label, one object for all rows that have it: a million rows have few labels."""
     return sys.intern(_text(record, column).strip())
 
 
 def _number(record: Record, column: str) -> float:
     """A finite number, or the text of one, as CSV has it."""
-    value = record.values.get(column)
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    value = _value(record, column)
+    if isinstance(value, str):
         value = _text(record, column)
+    elif isinstance(value, bool) or not isinstance(value, int | float):
+        raise BadValue(f'"{column}" is {kind_of(value)}, not a number')
     try:
-        number = float(value)
+        number = float("_" if "_" in str(value) else value)  # Python would take 1_000
     except (ValueError, OverflowError):
         raise BadValue(f'"{column}" is not a number: {str(value)[:SHOWN_LETTERS]!r}') from None
     if not math.isfinite(number):
         raise BadValue(f'"{column}" is {number}, not a finite number')
+    if abs(number) > LARGEST:
+        raise BadValue(f'"{column}" is {number:g}; numbers go up to {LARGEST:g}')
     return number
 
 
@@ -149,10 +180,14 @@ def describe(splits: Splits) -> list[str]:
     report += [said(splits, check, findings) for check, findings in splits.findings.items() if findings]
     if splits.labels:
         rows_of = Counter({label: 0 for label in splits.labels})
-        rows_of.update(row.label for row in splits.train if row.label is not None)
+        rows_of.update(label for row in splits.train for label in row.all_labels)
         ordered = sorted(rows_of.items(), key=lambda item: (item[1], item[0]))
         report.append(f"{len(ordered)} labels in train; fewest rows: {_list(ordered[:SHOWN_LABELS])}")
         report.append(f"most rows: {_list(ordered[::-1][:SHOWN_LABELS])}")
+    values = sorted(row.value for row in splits.train if row.value is not None)
+    if values:
+        middle = values[len(values) // 2]
+        report.append(f"values in train: from {values[0]:g} to {values[-1]:g}, half of them up to {middle:g}")
     return report
 
 

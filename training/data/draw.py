@@ -15,10 +15,11 @@ from training.data.rows import Row, normal
 def draw(rows: Sequence[Row], per_label: int, seed: int) -> list[Row]:
     """`per_label` rows of each label, or all where there are fewer, in the order of `rows`."""
     by_label: dict[str | None, list[int]] = defaultdict(list)
-    for number in sorted(range(len(rows)), key=lambda number: _rank(rows[number].text, seed)):
+    for number in sorted(range(len(rows)), key=lambda number: _rank(rows[number], seed)):
         by_label[rows[number].label].append(number)
     return [rows[number] for number in sorted(number for each in by_label.values() for number in each[:per_label])]
 
 
-def _rank(text: str, seed: int) -> bytes:
-    return hashlib.sha256(f"{seed}\x1f{normal(text)}".encode()).digest()
+def _rank(row: Row, seed: int) -> bytes:
+    told = normal(row.text).encode() if row.vector is None else row.vector.tobytes()
+    return hashlib.sha256(f"{seed}\x1f".encode() + told).digest()

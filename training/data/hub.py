@@ -38,10 +38,18 @@ def records(data: DatasetData, split: str, wanted: Sequence[str]) -> Iterator[Re
         if name not in table.column_names:
             there = ", ".join(table.column_names)
             raise FileFault(f'{where}: no column "{name}"; its columns: {there}; name yours in [data.columns]')
-    names = {name: table.features[name] for name in wanted if isinstance(table.features[name], datasets.ClassLabel)}
+    kinds = {
+        name: getattr(table.features[name], "feature", table.features[name]) for name in wanted
+    }  # of a list: inside
+    names = {name: kind for name, kind in kinds.items() if isinstance(kind, datasets.ClassLabel)}
     for number, row in enumerate(table.select_columns(list(wanted)), start=1):
-        classes = {name: _class_of(row[name], labels) for name, labels in names.items()}
+        classes = {name: _classes_of(row[name], labels) for name, labels in names.items()}
         yield Record(f"{where}:{number}", {**row, **classes})
+
+
+def _classes_of(value: int | list[int] | None, labels: Any) -> str | list[str | None] | None:  # noqa: ANN401 - no types
+    """The class, or all of them where a row has a list."""
+    return [_class_of(each, labels) for each in value] if isinstance(value, list) else _class_of(value, labels)
 
 
 def _class_of(number: int | None, labels: Any) -> str | None:  # noqa: ANN401 - datasets has no types

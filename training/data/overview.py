@@ -39,7 +39,7 @@ def overview(splits: Splits, ruler: Ruler = CHARACTERS) -> Overview:
     lengths = {split: measure(part, ruler) for split, part in rows.items() if part}
     held_out = [*splits.dev, *splits.test]
     findings: dict[Check, Sequence[Finding]] = {**splits.findings}
-    if not splits.labels:  # where there are labels, a row has one text, and reading found those that are shared
+    if any(len(row.texts) > 1 for row in splits.train[:1]):  # of rows of one text, reading found those that are shared
         findings["shared text"] = shared_texts(splits.train, held_out)
     if not splits.is_of_vectors:
         findings["near"] = near_overlaps(splits.train, held_out)
@@ -56,7 +56,7 @@ def overview(splits: Splits, ruler: Ruler = CHARACTERS) -> Overview:
 
 
 def _balance(labels: Sequence[str], rows: Mapping[Split, Sequence[Row]]) -> dict[str, dict[Split, int]]:
-    counts = {split: Counter(row.label for row in part) for split, part in rows.items()}
+    counts = {split: Counter(label for row in part for label in row.all_labels) for split, part in rows.items()}
     ordered = sorted(labels, key=lambda label: (-counts["train"][label], label))
     return {label: {split: counts[split][label] for split in SPLITS} for label in ordered}
 

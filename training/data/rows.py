@@ -17,9 +17,10 @@ class Row:
 
     Its input is `text`, or `vector`, float32 [F] or [T, F], beside which `text` is empty.
 
-    `where` is `file.jsonl:12`, or the template a sentence comes from. Classification has `label`; embedding has
-    `positive` and perhaps `negative` or a `score` of how alike both are. Rows of one `group` never stand in two splits.
-    `slices`: of a test row, its value in each column of `Splits.slices`.
+    `where` is `file.jsonl:12`, or the template a sentence comes from. Classification has `label`, multi-label
+    classification `labels`, sorted and perhaps none, a regression `value`; embedding has `positive` and perhaps
+    `negative` or a `score` of how alike both are. Rows of one `group` never stand in two splits. `slices`: of a test
+    row, its value in each column of `Splits.slices`.
     """
 
     text: str
@@ -28,6 +29,8 @@ class Row:
     positive: str | None = None
     negative: str | None = None
     group: str | None = None
+    labels: tuple[str, ...] | None = None
+    value: float | None = None
     slices: tuple[str, ...] = ()
     score: float | None = None
     vector: Floats | None = field(default=None, compare=False)
@@ -48,6 +51,18 @@ class Row:
         if self.vector is not None:
             return []
         return [text for text in (self.text, self.positive, self.negative) if text is not None]
+
+    @property
+    def answer(self) -> str | tuple[str, ...] | float | None:
+        """What is right of the row: its label, all its labels, its value or its score; None where it has no such."""
+        if self.value is not None or self.score is not None:
+            return self.score if self.value is None else self.value
+        return self.label if self.labels is None else self.labels
+
+    @property
+    def all_labels(self) -> tuple[str, ...]:
+        """Its labels, be they one, several or none."""
+        return self.labels or (() if self.label is None else (self.label,))
 
 
 @dataclass(frozen=True, slots=True)

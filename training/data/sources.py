@@ -33,12 +33,13 @@ from training.data.splits import (
 from training.data.vectors import refuse_other_forms
 from training.errors import DataError
 from training.recipe.data import Columns, DatasetData, DigitsData, FileData
+from training.recipe.heads import RowKind
 
 Sources = Mapping[Split, Iterator[Record]]
 
 
-def load_files(data: FileData, folder: Path, task: str, untrained: Collection[str] = ()) -> Splits:
-    """The rows of files; relative paths start at `folder`. `task` is "classify" or "embed"; labels that are
+def load_files(data: FileData, folder: Path, task: RowKind, untrained: Collection[str] = ()) -> Splits:
+    """The rows of files; relative paths start at `folder`. `task` is what they tell; labels that are
     `untrained` may stand in dev and test alone.
 
     Raises:
@@ -53,7 +54,7 @@ def load_files(data: FileData, folder: Path, task: str, untrained: Collection[st
     return replace(splits, corpus=_corpus(others[0], data, splits)) if others else splits
 
 
-def load_dataset(data: DatasetData, task: str, untrained: Collection[str] = ()) -> Splits:
+def load_dataset(data: DatasetData, task: RowKind, untrained: Collection[str] = ()) -> Splits:
     """The rows of a Hugging Face data set; `untrained` as for files.
 
     Raises:
@@ -90,7 +91,7 @@ def load_digits(data: DigitsData) -> Splits:
 
 
 def _assemble(
-    data: FileData | DatasetData, task: str, sources: Sources, digests: dict[str, str], untrained: Collection[str]
+    data: FileData | DatasetData, task: RowKind, sources: Sources, digests: dict[str, str], untrained: Collection[str]
 ) -> Splits:
     pools: dict[Split, Pool] = {split: Pool() for split in SPLITS}
     problems: list[str] = []
@@ -105,19 +106,19 @@ def _assemble(
     problems += met.problems
     if data.apart_from:
         set_apart(pools, data.apart_from)
-    if task == "classify":
+    if task != "embed":
         problems += refuse_unknown_labels(pools, untrained)
     if data.per_label is not None:
         _draw(pools["train"], data.per_label, data.draw_seed)
     if data.slices:
         problems += _slice_test(pools, data.slices)
     if not problems:
-        problems += refuse_too_few(pools, is_labelled=task == "classify", wants_dev=data.has_dev)
+        problems += refuse_too_few(pools, task, wants_dev=data.has_dev)
     counts: dict[str, Counts] = {split: pool.counts() for split, pool in pools.items()}
     if problems:
         sums = "\n".join(f"{split}: {count}" for split, count in counts.items())
         raise DataError(f"the data have {_count(len(problems))}; nothing was trained\n{sums}", problems)
-    labels = sorted({row.label for row in pools["train"].rows if row.label is not None})
+    labels = sorted({label for row in pools["train"].rows for label in row.all_labels})
     rows = {split: pool.rows for split, pool in pools.items()}
     return Splits(
         train=rows["train"],
@@ -154,14 +155,14 @@ def _findings(met: Untangled, pools: Mapping[Split, Pool]) -> dict[Check, list[F
     return {**met.findings, "several labels": several, "apart": pools["train"].apart}
 
 
-def _fill(pool: Pool, records: Iterator[Record], data: FileData | DatasetData, task: str) -> list[str]:
+def _fill(pool: Pool, records: Iterator[Record], data: FileData | DatasetData, task: RowKind) -> list[str]:
     """Read `records` into `pool`; returns the problems."""
     problems: list[str] = []
     try:
         for record in records:
             pool.rows_in += 1
             try:
-                row = to_row(record, data.columns, task)
+                row = to_row(record, data.columns, task, data.label_separator)
                 pool.rows.append(replace(row, slices=values_of(record, data.slices)) if data.slices else row)
             except BadValue as bad:
                 if data.one_label_only and isinstance(bad, SeveralLabels):
@@ -218,7 +219,7 @@ def _digest_rows(rows: list[Row]) -> str:
     """Of a data set that has no files here: a hash of the rows that are used."""
     digest = hashlib.sha256()
     for row in rows:
-        digest.update(repr((row.text, row.label, row.positive, row.negative, row.score)).encode())
+        digest.update(repr((row.text, row.answer, row.positive, row.negative)).encode())
         digest.update(b"" if row.vector is None else row.vector.tobytes())
     return digest.hexdigest()
 

@@ -16,6 +16,7 @@ from typing import Literal, get_args
 
 from training.data.findings import Check, Finding
 from training.data.rows import Counts, Row, normal
+from training.recipe.heads import RowKind
 
 Split = Literal["train", "dev", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -58,10 +59,10 @@ def share(rows: Iterable[Row], shares: Mapping[Split, float]) -> dict[Split, lis
     parts: dict[Split, list[Row]] = {split: [] for split in SPLITS}
     for row in rows:
         parts[_split_of(row, shares)].append(row)
-    trained = {row.label for row in parts["train"]}
+    trained = {label for row in parts["train"] for label in row.all_labels}
     for split in shares:
-        parts["train"] += [row for row in parts[split] if row.label not in trained]
-        parts[split] = [row for row in parts[split] if row.label in trained]
+        parts["train"] += [row for row in parts[split] if not trained.issuperset(row.all_labels)]
+        parts[split] = [row for row in parts[split] if trained.issuperset(row.all_labels)]
     return parts
 
 
@@ -97,7 +98,7 @@ def untangle(pools: Mapping[Split, Pool], *, as_published: bool = False) -> Unta
             first = earlier.get(key) or own.setdefault(key, row)
             if first is row:
                 kept.append(row)
-            elif (first.label, first.score) == (row.label, row.score):
+            elif first.answer == row.answer:
                 pools[split].deduplicated += not as_published
                 met.findings["overlap" if key in earlier else "duplicate"].append(Finding(row.where, first.where))
             else:
@@ -112,11 +113,17 @@ def untangle(pools: Mapping[Split, Pool], *, as_published: bool = False) -> Unta
 
 def _note_conflict(met: Untangled, row: Row, first: Row, as_published: bool) -> None:
     same = "text" if row.vector is None else "vector"
-    what = "label" if row.score is None else "score"
-    own, other = (f'"{one.label}"' if one.score is None else f"{one.score:g}" for one in (row, first))
+    what = "score" if row.score is not None else "value" if row.value is not None else "label"
+    own, other = _said(row), _said(first)
     met.findings["conflict"].append(Finding(row.where, first.where, f"{own} against {other}"))
     if not as_published:
         met.problems.append(f"{row.where}: its {what} is {own}, but {first.where} has the same {same} as {other}")
+
+
+def _said(row: Row) -> str:
+    if isinstance(row.answer, float):
+        return f"{row.answer:g}"
+    return ", ".join(f'"{label}"' for label in row.all_labels) or "none"
 
 
 def _key(row: Row) -> bytes:
@@ -171,22 +178,30 @@ def refuse_unknown_labels(pools: Mapping[Split, Pool], untrained: Collection[str
     """
     if not pools["train"].is_whole or not pools["train"].rows:
         return []
-    trained = {row.label for row in pools["train"].rows} | set(untrained)
+    trained = {label for row in pools["train"].rows for label in row.all_labels} | set(untrained)
     problems: list[str] = []
     for split in ("dev", "test"):
         pool = pools[split]
-        unknown = [row for row in pool.rows if row.label not in trained]
-        pool.rows = [row for row in pool.rows if row.label in trained]
+        unknown = [row for row in pool.rows if not trained.issuperset(row.all_labels)]
+        pool.rows = [row for row in pool.rows if trained.issuperset(row.all_labels)]
         pool.rejected += len(unknown)
-        problems += [f'{row.where}: the label "{row.label}" does not occur in train' for row in unknown]
+        for row in unknown:
+            label = next(label for label in row.all_labels if label not in trained)
+            problems.append(f'{row.where}: the label "{label}" does not occur in train')
     return problems
 
 
-def refuse_too_few(pools: Mapping[Split, Pool], is_labelled: bool, *, wants_dev: bool = True) -> list[str]:
+def refuse_too_few(pools: Mapping[Split, Pool], task: RowKind, *, wants_dev: bool = True) -> list[str]:
     """A problem for each empty split that is wanted, and for labels that leave nothing to choose between."""
     wanted = [split for split in SPLITS if split != "dev" or wants_dev]
     problems = [f"{split}: no row is left" for split in wanted if not pools[split].rows]
-    labels = sorted({row.label or "" for row in pools["train"].rows})
-    if is_labelled and len(labels) == 1:
+    labels = sorted({label for row in pools["train"].rows for label in row.all_labels})
+    if task == "multi_label":
+        named = {split for split in SPLITS if any(row.all_labels for row in pools[split].rows)}
+        problems += [f"{split}: no row has a label" for split in SPLITS if pools[split].rows and split not in named]
+    values = {row.value for row in pools["train"].rows}
+    if task == "regression" and len(values) == 1:
+        problems.append(f"train: every row has the value {values.pop():g}; there is nothing to learn")
+    if task == "classify" and len(labels) == 1:
         problems.append(f'train: every row has the label "{labels[0]}"; a classifier needs two')
     return problems

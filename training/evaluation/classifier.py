@@ -1,11 +1,12 @@
-"""How good is a trained classifier, and how sure may it be?
+"""How good is a classifier that gives each text one label, and how sure may it be?
 
 What scores mean is fitted on dev rows, everything is judged on test rows, by the functions that make every answer of
 the service. N rows, C labels.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +18,11 @@ from training.calibrate import Fitted
 from training.calibrate.conformal import fit_conformal, set_figures
 from training.calibrate.scope import Parts, choose_score, fit_statistics, scope_figures, threshold_for
 from training.calibrate.temperature import fit_temperature
-from training.data.collate import encode
 from training.data.rows import Row, Splits
-from training.evaluate import predict
 from training.evaluation.bootstrap import interval
 from training.evaluation.mistakes import MISTAKES_FILE, by_length, worst_mistakes
 from training.evaluation.slices import by_slice
+from training.evaluation.trained import Judged, TrainedHead
 from training.metrics import (
     ClassFigures,
     accuracy,
@@ -33,9 +33,8 @@ from training.metrics import (
     macro_f1,
     reliability,
 )
-from training.modeling import LoadedEncoder, Model, logits_name
 from training.objectives.classification import targets
-from training.recipe.heads import ClassifyTask, ScopeTable
+from training.recipe.heads import ScopeTable
 from training.report import CONFUSION_FILE, RELIABILITY_FILE, confusion_png, reliability_png
 
 Floats = NDArray[np.float32]
@@ -45,52 +44,13 @@ Outputs = Mapping[str, Floats]
 NOTHING = "nothing: there are no dev rows, so the temperature is 1 and no conformal sets are offered"
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """What came out. `report`: files of the bundle by path; `private`: those that hold texts and stay with the run."""
-
-    fitted: Fitted
-    metrics: dict[str, object]
-    report: dict[str, bytes]
-    private: dict[str, bytes]
-
-
-@dataclass(frozen=True, slots=True)
-class Classifier:
-    """A trained model with one head that classifies, over its data."""
-
-    task: ClassifyTask
-    model: Model
-    loaded: LoadedEncoder
-    splits: Splits
-
-    def outputs(self, rows: Sequence[Row]) -> Outputs:
-        """The model's outputs by name, row by row."""
-        loaded, inputs = self.loaded, [row.input for row in rows]
-        return predict(self.model, loaded.reader, inputs, max_tokens=loaded.max_tokens, pad_id=loaded.pad_id)
-
-    def targets(self, rows: Sequence[Row]) -> Ints:
-        """The number of each row's label."""
-        return np.array(targets(rows, self.splits.labels), np.int64)
-
-    def parts(self, rows: Sequence[Row], outside: Sequence[Row]) -> Parts:
-        """Outputs for rows of the labels and, if there are any, for rows of none."""
-        return Parts(self.outputs(rows), self.outputs(outside) if outside else None)
-
-    @property
-    def head(self) -> ClassifyHead:
-        """As trained, nothing fitted."""
-        name = self.task.name
-        return ClassifyHead(name=name, output=logits_name(name), problem_type="single_label", labels=self.splits.labels)
-
-
-def judge_classifier(classifier: Classifier, probes: Sequence[Row], figures: Mapping[str, object]) -> Judged:
+def judge_single_label(classifier: TrainedHead, probes: Sequence[Row], figures: Mapping[str, object]) -> Judged:
     """Fit on dev, judge on test; `figures` are those of the run, which stand among the metrics."""
-    splits, plain = classifier.splits, classifier.head
+    splits, plain = classifier.splits, classifier.head(Fitted())
     fitted, scope_on_dev = _fit(classifier)
-    served = plain.model_copy(update={"temperature": fitted.temperature})
-    test = classifier.parts(splits.test, splits.outside.get("test", []))
-    right_N = classifier.targets(splits.test)
+    served = classifier.head(fitted)
+    test = _parts(classifier, "test")
+    right_N = _targets(classifier, splits.test)
     logits_NC = test.inside[plain.output]
     probs_NC = probabilities(served, logits_NC)
     before, after = reliability(probabilities(plain, logits_NC), right_N), reliability(probs_NC, right_N)
@@ -103,7 +63,7 @@ def judge_classifier(classifier: Classifier, probes: Sequence[Row], figures: Map
         "calibrated_on": f"dev, {len(splits.dev):,} rows" if splits.dev else NOTHING,
         "conformal": set_figures(probs_NC, right_N, fitted.conformal),
         **figures,
-        "by_length": by_length(_lengths(classifier, splits.test), probs_NC.argmax(axis=1) == right_N),
+        "by_length": by_length(classifier.lengths(splits.test), probs_NC.argmax(axis=1) == right_N),
         **_slices(splits, probs_NC, right_N),
         "per_class": dict(zip(plain.labels, map(asdict, _classes(probs_NC, right_N)), strict=True)),
     }
@@ -153,23 +113,23 @@ def _classes(probs_NC: Floats, right_N: Ints) -> list[ClassFigures]:
     return class_figures(_confusion(probs_NC, right_N))
 
 
-def _fit(classifier: Classifier) -> tuple[Fitted, dict[ScopeScore, float]]:
+def _fit(classifier: TrainedHead) -> tuple[Fitted, dict[ScopeScore, float]]:
     """What dev rows say of the scores, and the AUROC of each score of scope on them."""
-    splits, plain, task = classifier.splits, classifier.head, classifier.task
-    if not splits.dev:
+    task, output = classifier.task, classifier.head(Fitted()).output
+    if not classifier.splits.dev:
         return _fit_nothing(classifier), {}
-    dev = classifier.parts(splits.dev, splits.outside.get("dev", []))
-    right_N = classifier.targets(splits.dev)
-    temperature = fit_temperature(dev.inside[plain.output], right_N)
-    served = plain.model_copy(update={"temperature": temperature})
-    conformal = fit_conformal(probabilities(served, dev.inside[plain.output]), right_N, task.coverages)
+    dev = _parts(classifier, "dev")
+    right_N = _targets(classifier, classifier.splits.dev)
+    temperature = fit_temperature(dev.inside[output], right_N)
+    served = classifier.head(Fitted(temperature))
+    conformal = fit_conformal(probabilities(served, dev.inside[output]), right_N, task.coverages)
     if task.out_of_scope is None:
         return Fitted(temperature, conformal), {}
     rule, aurocs, statistics = _fit_scope(classifier, task.out_of_scope, served, dev)
     return Fitted(temperature, conformal, rule, statistics), aurocs
 
 
-def _fit_nothing(classifier: Classifier) -> Fitted:
+def _fit_nothing(classifier: TrainedHead) -> Fitted:
     """Without dev rows: the rule of scope with the threshold that the recipe, which sees to it, gives."""
     table = classifier.task.out_of_scope
     if table is None or table.score is None or table.threshold is None:
@@ -178,14 +138,14 @@ def _fit_nothing(classifier: Classifier) -> Fitted:
     return Fitted(out_of_scope=rule, statistics=_statistics(classifier) if rule.score == "mahalanobis" else None)
 
 
-def _statistics(classifier: Classifier) -> Statistics:
+def _statistics(classifier: TrainedHead) -> Statistics:
     train = classifier.splits.train
     vectors_ND = classifier.outputs(train)[EMBEDDING_OUTPUT]
-    return fit_statistics(vectors_ND, classifier.targets(train), len(classifier.splits.labels))
+    return fit_statistics(vectors_ND, _targets(classifier, train), len(classifier.splits.labels))
 
 
 def _fit_scope(
-    classifier: Classifier, table: ScopeTable, served: ClassifyHead, dev: Parts
+    classifier: TrainedHead, table: ScopeTable, served: ClassifyHead, dev: Parts
 ) -> tuple[OutOfScope, dict[ScopeScore, float], Statistics | None]:
     statistics = _statistics(classifier) if table.score in (None, "mahalanobis") else None
     score, aurocs = (table.score, {}) if table.score else choose_score(served, dev, statistics)
@@ -196,9 +156,15 @@ def _fit_scope(
     return rule, aurocs, statistics if rule.score == "mahalanobis" else None
 
 
-def _lengths(classifier: Classifier, rows: Sequence[Row]) -> Ints:
-    loaded = classifier.loaded
-    return np.array([len(ids) for ids in encode(loaded.reader, [row.input for row in rows], loaded.max_tokens)])
+def _targets(classifier: TrainedHead, rows: Sequence[Row]) -> Ints:
+    return np.array(targets(rows, classifier.splits.labels), np.int64)
+
+
+def _parts(classifier: TrainedHead, split: Literal["dev", "test"]) -> Parts:
+    """Outputs for rows of the labels and, if there are any, for rows of none."""
+    splits = classifier.splits
+    inside, outside = splits.dev if split == "dev" else splits.test, splits.outside.get(split, [])
+    return Parts(classifier.outputs(inside), classifier.outputs(outside) if outside else None)
 
 
 def _probe_figures(probes: Sequence[Row], probs_NC: Floats, labels: Sequence[str]) -> dict[str, object]:

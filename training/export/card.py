@@ -24,6 +24,15 @@ SCOPE_SCORES = {
 FIGURES = {
     "accuracy": "Accuracy",
     "macro_f1": "Macro-F1",
+    "micro_f1": "Micro-F1",
+    "macro_average_precision": "Macro average precision",
+    "exact_match": "All labels of a text right",
+    "mae": "Mean absolute error",
+    "rmse": "Root of the mean squared error",
+    "mae_of_the_mean": "Mean absolute error of always answering with the mean of train",
+    "r_squared": "Share of the variance explained (R²)",
+    "pearson": "Pearson correlation, of pairs that of cosine and score",
+    "spearman": "Spearman correlation, of pairs that of cosine and score",
     "brier": "Brier score",
     "ece_before": "Calibration error (ECE) before temperature scaling",
     "ece_after": "Calibration error (ECE) after temperature scaling",
@@ -33,8 +42,6 @@ FIGURES = {
     "mrr": "Mean reciprocal rank",
     "mrr_at_10": "Mean reciprocal rank at 10",
     "ndcg_at_10": "NDCG at 10",
-    "spearman": "Spearman correlation of cosine and score",
-    "pearson": "Pearson correlation of cosine and score",
 }
 
 
@@ -55,7 +62,7 @@ def _use(manifest: Manifest) -> Iterator[str]:
     yield "## Use"
     for head in manifest.heads:
         if isinstance(head, ClassifyHead):
-            yield f"- `POST /classify`, head `{head.name}`: one of {len(head.labels)} labels, with a probability."
+            yield f"- `POST /classify`, head `{head.name}`: {_gives(head)}."
             if head.out_of_scope:
                 name = SCOPE_SCORES[head.out_of_scope.score]
                 yield f"  A text whose {name} is under {head.out_of_scope.threshold:.4g} is out of scope."
@@ -83,6 +90,14 @@ def _reads(manifest: Manifest) -> str:
 
 def _is_single(manifest: Manifest) -> bool:
     return manifest.vectors is not None and not manifest.vectors.is_sequence
+
+
+def _gives(head: ClassifyHead) -> str:
+    if head.problem_type == "multi_label":
+        return f"any of {len(head.labels)} labels, each from a threshold of its own, with a probability"
+    if head.problem_type == "regression":
+        return "a number"
+    return f"one of {len(head.labels)} labels, with a probability"
 
 
 def _data(manifest: Manifest) -> Iterator[str]:
@@ -113,6 +128,10 @@ def _figures(manifest: Manifest) -> Iterator[str]:
     for name, value in found.items():
         others = (one.get(name) for one in _baselines(manifest).values())
         yield f"| {FIGURES[name]} | {_number(value)} |" + "".join(f" {_number(other)} |" for other in others)
+    if at_half := cast("Mapping[str, float]", manifest.metrics.get("at_half") or {}):
+        yield ""
+        yield f"At one threshold of 0.5 for all labels: macro-F1 {_number(at_half['macro_f1'])}, micro-F1 "
+        yield f"{_number(at_half['micro_f1'])}. The thresholds are fitted on dev; `per_class` in the report has them."
     if corpus := cast("Mapping[str, Any]", manifest.metrics.get("corpus") or {}):
         shown = (f"{FIGURES[name].lower()} {_number(corpus[name])}" for name in FIGURES if name in corpus)
         yield ""
@@ -161,7 +180,7 @@ def _limits(manifest: Manifest) -> Iterator[str]:
     yield "## Limits"
     if _is_trained(manifest):
         yield "- The figures hold for texts like those of the test split; measure on your own before you rely on them."
-    if any(isinstance(head, ClassifyHead) for head in manifest.heads):
+    if any(isinstance(head, ClassifyHead) and head.problem_type == "single_label" for head in manifest.heads):
         yield "- It always prefers some label: texts of another kind get one too, often with a low probability."
     yield "- Longer texts are refused, or cut where the request says so; what is cut away has no influence."
     yield "- It has the biases of its data and of the encoder under it; it is no ground for decisions about people."

@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from app.bundle.manifest import EMBEDDING_OUTPUT
+from app.bundle.manifest import EMBEDDING_OUTPUT, ClassifyHead
 from app.bundle.scoring import unit
 from training.errors import GateError
+from training.export.decisions import decisions, unsure
 
 Floats = NDArray[np.float32]
 Outputs = Mapping[str, Floats]
@@ -20,7 +21,6 @@ Outputs = Mapping[str, Floats]
 VECTOR_LIMIT = 1e-5  # of any value of two unit vectors
 NORM_LIMIT = 1e-4  # of two norms, relative: a graph that normalises by itself differs here and nowhere else
 LOGIT_LIMIT = 1e-4
-CLEAR_MARGIN = 1e-4  # two logits closer than this may change places
 
 
 def check_shapes(want: Outputs, got: Outputs, where: str) -> None:
@@ -52,8 +52,13 @@ def vector_difference(want: Outputs, got: Outputs, where: str, *, rule: str = "G
     return _hold(np.abs(unit(a_BD) - unit(b_BD)).max(axis=1), VECTOR_LIMIT, rule, f"{where}: unit vectors")
 
 
-def logits_difference(want: Outputs, got: Outputs, where: str, *, rule: str = "G05-logits") -> float | None:
+def logits_difference(
+    want: Outputs, got: Outputs, where: str, *, rule: str = "G05-logits", units: Mapping[str, float] | None = None
+) -> float | None:
     """The largest difference of any logit; None for a model without classifier heads.
+
+    Args:
+        units: by output, what its differences are measured in; 1 where it is not named.
 
     Raises:
         GateError: over the limit.
@@ -61,25 +66,21 @@ def logits_difference(want: Outputs, got: Outputs, where: str, *, rule: str = "G
     names = [name for name in want if name != EMBEDDING_OUTPUT]
     if not names:
         return None
-    return max(_hold(np.abs(want[n] - got[n]).max(axis=1), LOGIT_LIMIT, rule, f"{where}: {n}") for n in names)
+    found = []
+    for name in names:
+        difference_B = np.abs(want[name] - got[name]).max(axis=1) / (units or {}).get(name, 1.0)
+        found.append(_hold(difference_B, LOGIT_LIMIT, rule, f"{where}: {name}"))
+    return max(found)
 
 
-def check_labels(want: Outputs, got: Outputs, outputs: Sequence[str], where: str) -> None:
-    """The same best label in every row whose two best logits are further apart than `CLEAR_MARGIN` (else G06)."""
-    for name in outputs:
-        clear_B = margins(want[name]) > CLEAR_MARGIN
-        changed = np.flatnonzero(clear_B & (want[name].argmax(axis=1) != got[name].argmax(axis=1)))
+def check_labels(want: Outputs, got: Outputs, heads: Sequence[ClassifyHead], where: str) -> None:
+    """The same labels in every row where they are not too close to call (else G06)."""
+    for head in heads:
+        name = head.output
+        changed_BC = decisions(head, want[name]) != decisions(head, got[name])
+        changed = np.flatnonzero((changed_BC & ~unsure(head, want[name])).any(axis=1))
         if changed.size:
             raise GateError("G06-labels", f"{where}: {name}: row {int(changed[0])} has another label")
-
-
-def margins(logits_BC: Floats) -> Floats:
-    """The distance of the two best values of each row; infinite for a single label."""
-    if logits_BC.shape[1] < 2:
-        return np.full(len(logits_BC), np.inf, np.float32)
-    best_B2 = np.sort(logits_BC, axis=1)[:, -2:]
-    margin_B: Floats = best_B2[:, 1] - best_B2[:, 0]
-    return margin_B
 
 
 def _hold(difference_B: Floats, limit: float, rule: str, what: str) -> float:

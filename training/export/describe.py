@@ -32,11 +32,11 @@ from app.bundle.manifest import (
     Trunk,
     pooling_name,
 )
-from training.calibrate import Fitted
+from training.calibrate import Fitted, head_of
 from training.data.collate import encode, reader_bytes
 from training.data.rows import Row, Splits
 from training.export.onnx import ExportedGraph, inputs_of
-from training.modeling import LoadedEncoder, Model, TextEncoder, logits_name
+from training.modeling import LoadedEncoder, Model, TextEncoder
 from training.recipe import Recipe
 from training.recipe.heads import EmbedTask
 
@@ -83,19 +83,9 @@ def heads_of(finished: Finished) -> list[Head]:
             name=task.name, output=EMBEDDING_OUTPUT, dimensions=width, cuts=task.cuts, normalize=task.normalize
         )
         return [*finished.imported, vector]
-    fitted = finished.fitted
-    classifier = ClassifyHead(
-        name=task.name,
-        output=logits_name(task.name),
-        problem_type="single_label",
-        labels=finished.labels,
-        temperature=fitted.temperature,
-        conformal=dict(fitted.conformal),
-        out_of_scope=fitted.out_of_scope,
-    )
     normalize = finished.loaded.normalize
     return [
-        classifier,
+        head_of(task, finished.labels, finished.fitted),
         EmbedHead(name=TRUNK_HEAD, output=EMBEDDING_OUTPUT, dimensions=width, normalize=normalize),
     ]
 
@@ -198,8 +188,12 @@ def _reference(finished: Finished) -> Json:
     if isinstance(loaded.reader, Tokenizer):
         reference["unknown_token_share"] = unknown_share(loaded.reader, rows, loaded.max_tokens)
     if finished.labels:
-        by_label = Counter(row.label for row in rows)
+        by_label = Counter(label for row in rows for label in row.all_labels)
         reference["label_shares"] = {label: round(by_label[label] / len(rows), 6) for label in finished.labels}
+    if finished.recipe.head.rows == "regression":
+        values_N = np.array([row.value for row in rows], np.float64)
+        shares = np.linspace(0, 1, 5)
+        reference["values"] = {f"{share:g}": float(np.quantile(values_N, share)) for share in shares}
     return reference
 
 

@@ -4,7 +4,7 @@ The same figures as in training (training/finetune.py), but by the manifest's la
 list that does not belong to the graph shows here. N rows, C labels, D dimensions.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,15 +15,18 @@ from app.bundle.manifest import EMBEDDING_OUTPUT, ClassifyHead, EmbedHead
 from app.bundle.scoring import unit
 from training.data.collate import Input
 from training.data.rows import Row
-from training.export.compare import CLEAR_MARGIN, VECTOR_LIMIT, Floats, Outputs, margins
-from training.metrics import cosines, spearman
+from training.export.compare import LOGIT_LIMIT, VECTOR_LIMIT, Floats, Outputs
+from training.export.decisions import decisions, unsure
+from training.metrics import cosines, label_figures, macro_f1, mean_absolute_error, spearman
+from training.objectives.regression import values
 from training.objectives.similarity import scores_of
+from training.recipe.heads import ProblemType
 
 
 @dataclass(frozen=True, slots=True)
 class Exam:
-    """Texts, or rows of numbers, and how to judge the outputs for them: the metric, and how many rows are too close to
-    call – by how many rows' worth the metric could as well be another.
+    """Texts, or rows of numbers, and how to judge the outputs for them: the metric, and how far rows that are too close
+    to call might move it.
     """
 
     metric: str
@@ -33,24 +36,54 @@ class Exam:
 
 
 def make_exam(head: EmbedHead | ClassifyHead, test: Sequence[Row]) -> Exam | None:
-    """Accuracy for a classifier; for an embedder Spearman's correlation with the scores, where rows have any, else
-    recall at 1. None without test rows.
+    """Accuracy for one label a text, macro-F1 for several, the mean absolute error for a value; for an embedder
+    Spearman's correlation with the scores, where rows have any, else recall at 1. None without test rows.
     """
     if not test:
         return None
     if isinstance(head, ClassifyHead):
-        return _classification(head, test)
+        return BY_TYPE[head.problem_type](head, test)
     return _retrieval(test) if test[0].score is None else _similarity(test)
 
 
-def _classification(head: ClassifyHead, test: Sequence[Row]) -> Exam:
+def _single_label(head: ClassifyHead, test: Sequence[Row]) -> Exam:
     def judge(outputs: Outputs) -> tuple[float, float]:
         logits_NC = outputs[head.output]
         found = [head.labels[index] for index in logits_NC.argmax(axis=1)]
         hits = sum(label == row.label for label, row in zip(found, test, strict=True))
-        return hits / len(test), int((margins(logits_NC) <= CLEAR_MARGIN).sum())
+        return hits / len(test), float(unsure(head, logits_NC).any(axis=1).mean())
 
     return Exam("accuracy", [row.input for row in test], judge, len(test))
+
+
+def _multi_label(head: ClassifyHead, test: Sequence[Row]) -> Exam:
+    right_NC = np.array([[label in row.all_labels for label in head.labels] for row in test])
+
+    def judge(outputs: Outputs) -> tuple[float, float]:
+        logits_NC = outputs[head.output]
+        given_NC, unsure_NC = decisions(head, logits_NC), unsure(head, logits_NC)
+        ends = (np.where(unsure_NC, side_NC, given_NC) for side_NC in (right_NC, ~right_NC))
+        best, worst = (macro_f1(label_figures(end_NC, right_NC)) for end_NC in ends)
+        return macro_f1(label_figures(given_NC, right_NC)), best - worst
+
+    return Exam("macro_f1", [row.input for row in test], judge, len(test))
+
+
+def _regression(head: ClassifyHead, test: Sequence[Row]) -> Exam:
+    right_N = values(test)
+    unit = max(1.0, float(np.abs(right_N).max()))
+
+    def judge(outputs: Outputs) -> tuple[float, float]:
+        return mean_absolute_error(right_N, outputs[head.output][:, 0].astype(np.float64)), LOGIT_LIMIT * unit
+
+    return Exam("mae", [row.input for row in test], judge, len(test))
+
+
+BY_TYPE: Mapping[ProblemType, Callable[[ClassifyHead, Sequence[Row]], Exam]] = {
+    "single_label": _single_label,
+    "multi_label": _multi_label,
+    "regression": _regression,
+}
 
 
 def _retrieval(test: Sequence[Row]) -> Exam:
@@ -60,7 +93,7 @@ def _retrieval(test: Sequence[Row]) -> Exam:
     def judge(outputs: Outputs) -> tuple[float, float]:
         vectors = unit(outputs[EMBEDDING_OUTPUT])
         leads_N = _leads(vectors[: len(test)], vectors[len(test) :], positives)
-        return float(np.mean(leads_N > 0)), int((np.abs(leads_N) <= 2 * VECTOR_LIMIT).sum())
+        return float(np.mean(leads_N > 0)), float((np.abs(leads_N) <= 2 * VECTOR_LIMIT).mean())
 
     return Exam("recall_at_1", [row.text for row in test] + positives, judge, len(test))
 
@@ -72,7 +105,7 @@ def _similarity(test: Sequence[Row]) -> Exam:
     def judge(outputs: Outputs) -> tuple[float, float]:
         vectors = outputs[EMBEDDING_OUTPUT]
         cosines_N = cosines(vectors[: len(test)], vectors[len(test) :])
-        return spearman(cosines_N, scores_N), len(test) * _rank_slack(cosines_N, scores_N)
+        return spearman(cosines_N, scores_N), _rank_slack(cosines_N, scores_N)
 
     return Exam("spearman", [row.text for row in test] + [row.positive or "" for row in test], judge, len(test))
 

@@ -105,8 +105,9 @@ def record(model: Model, reader: Reader, *, training: Sequence[Input] = (), max_
 
 def as_files(golden: Golden, heads: Sequence[Head], like: VectorInput | None = None) -> tuple[bytes, bytes]:
     """`golden.jsonl` and `golden.npz`. Lines are ASCII, so that nothing in a text can end one."""
-    names = [_label_names(head, golden.outputs[head.output]) for head in _single_label(heads)]
-    keys = [head.name for head in _single_label(heads)]
+    classifiers = [head for head in heads if isinstance(head, ClassifyHead)]
+    names = [_label_names(head, golden.outputs[head.output]) for head in classifiers]
+    keys = [head.name for head in classifiers]
     lines = []
     raw: list[Mapping[str, object]] = [{"text": text} for text in golden.texts]
     if like is not None:
@@ -119,9 +120,6 @@ def as_files(golden: Golden, heads: Sequence[Head], like: VectorInput | None = N
     return ("\n".join(lines) + "\n").encode("ascii"), archive.getvalue()
 
 
-def _single_label(heads: Sequence[Head]) -> list[ClassifyHead]:
-    return [head for head in heads if isinstance(head, ClassifyHead) and head.problem_type == "single_label"]
-
-
 def _label_names(head: ClassifyHead, logits_BC: Floats) -> list[str]:
+    """The label of the largest value of each row, whatever the problem type: it tells the order of the labels."""
     return [head.labels[index] for index in logits_BC.argmax(axis=1)]

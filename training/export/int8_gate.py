@@ -26,11 +26,18 @@ from training.data.collate import pad
 from training.data.rows import Row
 from training.errors import GateError
 from training.export.compare import Floats
+from training.export.decisions import decisions
+from training.export.exam import make_exam
 from training.export.int8 import Pair, Quantizer, openvino_errors
+from training.metrics import micro_f1
+from training.objectives.regression import values
 from training.progress import Progress
 
 MEAN_COSINE, WORST_COSINE, ALONE_COSINE = 0.995, 0.985, 0.9999
 LABELS_EQUAL, METRIC_LOSS = 0.99, 0.005
+VALUES_APART = 0.05  # of a regression, from those of fp32, in standard deviations of the judged rows' own values
+SETS_EQUAL = 0.97  # of labels from thresholds, which lie in the midst of the scores: a barely trained MiniLM on
+# GoEmotions, with nine labels a text, keeps 0.980 of them and all but 0.0025 of its macro-F1
 JUDGED_ROWS = 3000
 BATCH = 8
 ALONE_ROWS = 96  # spread over the rows, which run alone, in batches of like length, and as they come
@@ -49,7 +56,7 @@ class Questions:
     rows: Rows
     reference: Outputs
     judged: Rows
-    labels: Sequence[str]
+    labelled: Sequence[Row]  # of which the judged are the token ids
     judged_reference: Outputs
 
 
@@ -66,7 +73,9 @@ def judged_rows(splits: Sequence[Sequence[Row]]) -> list[Row]:
     """Labelled rows to judge on: whole splits in order, test first, until there are 3,000."""
     rows: list[Row] = []
     for split in splits:
-        rows += [row for row in split if row.label is not None][: max(0, JUDGED_ROWS - len(rows))]
+        rows += [row for row in split if row.positive is None and row.answer is not None][
+            : max(0, JUDGED_ROWS - len(rows))
+        ]
     return rows
 
 
@@ -152,8 +161,8 @@ def check_pair(pair: Pair, questions: Questions, reader: Reader, left_out: list[
     _hold(cosine_B.mean() >= MEAN_COSINE, f"mean cosine {cosine_B.mean():.4f}, the limit is {MEAN_COSINE}")
     _hold(cosine_B.min() >= WORST_COSINE, f"worst cosine {cosine_B.min():.4f}, the limit is {WORST_COSINE}")
     _check_golden(runner, questions, reader.heads)
-    classifiers = [h for h in reader.heads if isinstance(h, ClassifyHead) and h.problem_type == "single_label"]
-    alone = _check_alone(runner, questions.rows, [head.output for head in classifiers])
+    classifiers = [head for head in reader.heads if isinstance(head, ClassifyHead)]
+    alone = _check_alone(runner, questions.rows, classifiers)
     figures = _judge(runner, questions, classifiers[0]) if classifiers and questions.judged else {}
     measured = {
         "rows": len(questions.rows),
@@ -174,7 +183,7 @@ def _check_golden(runner: IrRunner, questions: Questions, heads: Sequence[EmbedH
         raise GateError("G11-int8", f"the service would refuse it: {error.reason}") from error
 
 
-def _check_alone(runner: IrRunner, rows: Rows, logits: Sequence[str]) -> float:
+def _check_alone(runner: IrRunner, rows: Rows, classifiers: Sequence[ClassifyHead]) -> float:
     """The worst cosine of a text alone to itself in a batch; labels must be the same."""
     some = [rows[index] for index in np.linspace(0, len(rows) - 1, min(ALONE_ROWS, len(rows))).astype(int)]
     alone = runner.run(some, batch_size=1)
@@ -182,29 +191,36 @@ def _check_alone(runner: IrRunner, rows: Rows, logits: Sequence[str]) -> float:
     for together in (runner.run(some), runner.run(some, sort=False)):
         worst = min(worst, float(_cosines(alone[EMBEDDING_OUTPUT], together[EMBEDDING_OUTPUT]).min()))
         _hold(worst >= ALONE_COSINE, f"a text alone is not itself in a batch: cosine {worst:.6f}")
-        for name in logits:
-            same = (alone[name].argmax(axis=1) == together[name].argmax(axis=1)).all()
-            _hold(bool(same), f"{name}: a text alone has another label than in a batch")
+        for head in classifiers:
+            same_BC = decisions(head, alone[head.output]) == decisions(head, together[head.output])
+            _hold(bool(same_BC.all()), f"{head.output}: a text alone has another label than in a batch")
     return worst
 
 
 def _judge(runner: IrRunner, questions: Questions, head: ClassifyHead) -> dict[str, float | int]:
-    found_N = runner.run(questions.judged)[head.output].argmax(axis=1)
-    wanted_N = questions.judged_reference[head.output].argmax(axis=1)
-    truth_N = np.array([head.labels.index(label) for label in questions.labels])
-    equal = float((found_N == wanted_N).mean())
-    before, after = float((wanted_N == truth_N).mean()), float((found_N == truth_N).mean())
-    _hold(
-        equal >= LABELS_EQUAL,
-        f"{equal:.2%} of the labels are equal over {len(truth_N)} rows; {LABELS_EQUAL:.0%} are wanted",
-    )
-    _hold(before - after <= METRIC_LOSS, f"accuracy falls from {before:.4f} to {after:.4f}")
-    return {
-        "judged_rows": len(truth_N),
-        "labels_equal": round(equal, 6),
-        "metric_fp32": round(before, 6),
-        "metric": round(after, 6),
-    }
+    """How far answers are the same, and what the metric loses."""
+    found, wanted = runner.run(questions.judged), questions.judged_reference
+    exam = make_exam(head, questions.labelled)
+    assert exam is not None  # there are rows
+    before, after = exam.judge(wanted)[0], exam.judge(found)[0]
+    figures = {"judged_rows": exam.rows, "metric_fp32": round(before, 6), "metric": round(after, 6)}
+    if head.problem_type == "regression":
+        _hold_values(wanted[head.output], found[head.output], questions.labelled, after - before)
+        return figures
+    equal = micro_f1(decisions(head, found[head.output]), decisions(head, wanted[head.output]))
+    limit = SETS_EQUAL if head.problem_type == "multi_label" else LABELS_EQUAL
+    _hold(equal >= limit, f"{equal:.2%} of the labels are equal over {exam.rows} rows; {limit:.0%} are wanted")
+    _hold(before - after <= METRIC_LOSS, f"{exam.metric} falls from {before:.4f} to {after:.4f}")
+    return figures | {"labels_equal": round(equal, 6)}
+
+
+def _hold_values(wanted_N1: Floats, found_N1: Floats, rows: Sequence[Row], more: float) -> None:
+    """Values stay near those of fp32, and their mean absolute error grows by no more than `METRIC_LOSS` deviations."""
+    deviation = float(values(rows).std())
+    apart = float(np.abs(wanted_N1 - found_N1).mean())
+    limit = VALUES_APART * deviation
+    _hold(apart <= limit, f"values are {apart:.3g} apart in the mean; the limit is {limit:.3g}")
+    _hold(more <= METRIC_LOSS * deviation, f"the mean absolute error grows by {more:.3g}")
 
 
 def _cosines(a_BD: Floats, b_BD: Floats) -> Floats:

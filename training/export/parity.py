@@ -170,8 +170,8 @@ class _Gate:
         self._reference = reference
         self._reader = reference.reader if shipped.tokenizer is None else load_tokenizer(shipped.tokenizer)
         self._runner = GraphRunner(shipped.graph, reference.pad_id)
-        heads = [head for head in shipped.heads if isinstance(head, ClassifyHead)]
-        self.judged = [head.output for head in heads if head.problem_type == "single_label"]
+        self.judged = [head for head in shipped.heads if isinstance(head, ClassifyHead)]
+        self._units = reference.model.units
         self.rows = 0
         self.vector: float | None = None
         self.alone = 0.0
@@ -203,8 +203,8 @@ class _Gate:
     def check_exam(self, exam: Exam, expected: float) -> None:
         """The task as a caller would see it: shipped tokenizer, shipped graph, labels in the manifest's order."""
         ids = encode(self._reader, exam.texts, self._reference.max_tokens)
-        value, unsure = exam.judge(self._runner.run_sorted(ids, "the test split"))
-        if not abs(value - expected) <= unsure / exam.rows + 1e-9:
+        value, slack = exam.judge(self._runner.run_sorted(ids, "the test split"))
+        if not abs(value - expected) <= slack + 1e-9:
             found = f"{value:.4f} through the exported file and {expected:.4f} in torch"
             raise GateError("G10-metric", f"{exam.metric} on {exam.rows} test rows is {found}; they must be equal")
 
@@ -231,7 +231,7 @@ class _Gate:
         check_finite(got, where, "graph")
         if EMBEDDING_OUTPUT in want:
             self.vector = max(self.vector or 0.0, vector_difference(want, got, where))
-        if (logits := logits_difference(want, got, where)) is not None:
+        if (logits := logits_difference(want, got, where, units=self._units)) is not None:
             self.logits = max(self.logits or 0.0, logits)
         check_labels(want, got, self.judged, where)
         self.rows += len(rows)
@@ -250,7 +250,7 @@ class _Gate:
             ("in reverse order", {name: turned[name][::-1] for name in outputs}),
         ):
             place = f"{where}, rows {how}"
-            differs = logits_difference(outputs, other, place, rule="G07-neighbours") or 0.0
+            differs = logits_difference(outputs, other, place, rule="G07-neighbours", units=self._units) or 0.0
             if EMBEDDING_OUTPUT in outputs:
                 differs = vector_difference(outputs, other, place, rule="G07-neighbours")
             self.alone = max(self.alone, differs)

@@ -137,7 +137,7 @@ def _questions(source: Source) -> Questions:
         rows=rows,
         reference=graph.run_sorted(rows, where),
         judged=judged,
-        labels=[str(row.label) for row in labelled],
+        labelled=labelled,
         judged_reference=graph.run_sorted(judged, where) if judged else {},
     )
 

@@ -1,12 +1,16 @@
 """What does a classifier make smaller?
 
-Plain functions on tensors. B rows of a batch, C labels.
+Plain functions on tensors. B rows of a batch, C labels, N rows.
 """
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional
+
+MOST_WEIGHT = 10.0  # of a positive: a label of one row in 500 would have 499, and its one row the gradient of a batch
 
 
 def per_row_cross_entropy(
@@ -35,3 +39,23 @@ def balanced_weights(targets: Sequence[int], labels: int) -> torch.Tensor:
     """For each label, rows / (labels · its rows): all labels weigh the same, and the mean row 1."""
     counts_C = torch.bincount(torch.tensor(targets), minlength=labels).clamp(min=1)
     return len(targets) / (labels * counts_C.float())
+
+
+def binary_cross_entropy(
+    logits_BC: torch.Tensor, targets_BC: torch.Tensor, *, weights_C: torch.Tensor | None = None
+) -> torch.Tensor:
+    """The negative log likelihood of whether each label is right, its mean over rows and labels.
+
+    Args:
+        targets_BC: 1 for the labels of a row, 0 for the others.
+        weights_C: a label counts as much where it is right; None: as where it is not.
+    """
+    return functional.binary_cross_entropy_with_logits(logits_BC, targets_BC, pos_weight=weights_C)
+
+
+def positive_weights(right_NC: NDArray[np.bool_]) -> torch.Tensor:
+    """For each label, the rows without it by the rows with it, from 1 to `MOST_WEIGHT`: as torch's
+    `BCEWithLogitsLoss` advises for `pos_weight`, but bounded.
+    """
+    counts_C = torch.tensor(right_NC.sum(axis=0)).clamp(min=1).float()
+    return ((len(right_NC) - counts_C) / counts_C).clamp(1.0, MOST_WEIGHT)

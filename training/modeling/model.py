@@ -10,6 +10,7 @@ from torch import nn
 
 from app.bundle.manifest import EMBEDDING_OUTPUT
 from training.modeling.base import TextEncoder
+from training.modeling.heads import ClassifierHead
 
 
 def logits_name(head_name: str) -> str:
@@ -40,6 +41,11 @@ class Model(nn.Module):
     def device(self) -> torch.device:
         """Where the weights are, and inputs must be."""
         return next(self.parameters()).device
+
+    @property
+    def units(self) -> dict[str, float]:
+        """By output of a head that was trained here: what its differences are measured in."""
+        return {name: head.unit for name, head in self.heads.items() if isinstance(head, ClassifierHead)}
 
     def forward(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> dict[str, torch.Tensor]:
         """`sentence_embedding` [B, D] and, for each head, `logits_<head>` [B, C]."""

@@ -4,76 +4,66 @@ B rows of a batch, C labels, N dev rows.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from app.bundle.manifest import EMBEDDING_OUTPUT
 from training.calibrate.temperature import negative_log_likelihood
-from training.data.collate import Item, pad
-from training.data.rows import Row
+from training.data.rows import Row, Splits
 from training.errors import TrainingError
-from training.evaluate import predict_ids
-from training.losses.classify import per_row_cross_entropy
+from training.losses.classify import balanced_weights, per_row_cross_entropy
 from training.losses.contrastive import supervised_contrastive
 from training.metrics import accuracy
-from training.modeling.model import Model
-from training.objectives.teacher import Teacher
-from training.parallel import everyone, gathered
+from training.objectives.supervised import Lesson
+from training.parallel import gathered
 from training.recipe.losses import LossTable
 
+Outputs = Mapping[str, torch.Tensor]
 
-@dataclass(frozen=True, slots=True)
-class Classification:
-    """One right label a row; dev metric: accuracy."""
 
-    rows: Sequence[Row]
-    ids: Sequence[Item]
-    targets: Sequence[int]
-    dev_ids: Sequence[Item]
-    dev_targets: Sequence[int]
-    output: str
-    pad_id: int
-    table: LossTable
-    weights_C: torch.Tensor | None = None
-    metric: str | None = "accuracy"
-    teacher: Teacher | None = None
+def single_label(output: str, table: LossTable, splits: Splits) -> Lesson:
+    """Dev metric: accuracy.
 
-    @property
-    def lengths(self) -> Sequence[int]:
-        """Tokens of each training row."""
-        return [len(row) for row in self.ids]
+    Raises:
+        TrainingError: a row has no label, or one that train has not.
+    """
+    right = targets(splits.train, splits.labels)
+    weights_C = balanced_weights(right, len(splits.labels)) if table.class_weights == "balanced" else None
+    return Lesson(
+        output=output,
+        targets=torch.tensor(right),
+        dev_targets=np.array(targets(splits.dev, splits.labels)),
+        metric="accuracy",
+        loss=partial(_loss, output, table, weights_C),
+        score=_score,
+    )
 
-    def loss(self, model: Model, indices: Sequence[int]) -> torch.Tensor:
-        """Cross-entropy of the batch, its share of the supervised contrastive loss, and the teacher's."""
-        outputs = model(*pad([self.ids[index] for index in indices], self.pad_id, device=model.device))
-        targets_B = torch.tensor([self.targets[index] for index in indices], device=model.device)
-        table, logits_BC = self.table, outputs[self.output]
-        loss = per_row_cross_entropy(
-            logits_BC,
-            targets_B,
-            weights_C=None if self.weights_C is None else self.weights_C.to(model.device),
-            label_smoothing=table.label_smoothing,
-            gamma=table.gamma if table.name == "focal" else 0.0,
-        ).mean()
-        if table.contrastive_share:
-            vectors_ND, targets_N = gathered(outputs[EMBEDDING_OUTPUT]), gathered(targets_B)
-            contrastive = supervised_contrastive(vectors_ND, targets_N, temperature=table.temperature)
-            loss = (1 - table.contrastive_share) * loss + table.contrastive_share * contrastive
-        if self.teacher is None:
-            return loss
-        answers_BD = logits_BC if self.teacher.table.learns == "logits" else outputs[EMBEDDING_OUTPUT]
-        if answers_BD.shape[1] not in self.teacher.sizes:  # it teaches by how alike rows are
-            answers_BD, indices = gathered(answers_BD), everyone(indices)
-        return self.teacher.mixed(loss, answers_BD, [self.rows[index].text for index in indices])
 
-    def score(self, model: Model) -> Mapping[str, float]:
-        """Accuracy and negative log likelihood on dev."""
-        logits_NC = predict_ids(model, self.dev_ids, pad_id=self.pad_id)[self.output]
-        right_N = np.array(self.dev_targets)
-        dev_loss = negative_log_likelihood(logits_NC, right_N, temperature=1.0)
-        return {"accuracy": accuracy(right_N, logits_NC.argmax(axis=1)), "dev_loss": dev_loss}
+def _loss(
+    output: str, table: LossTable, weights_C: torch.Tensor | None, outputs: Outputs, targets_B: torch.Tensor
+) -> torch.Tensor:
+    """Cross-entropy of the batch, and its share of the supervised contrastive loss."""
+    loss = per_row_cross_entropy(
+        outputs[output],
+        targets_B,
+        weights_C=None if weights_C is None else weights_C.to(targets_B.device),
+        label_smoothing=table.label_smoothing,
+        gamma=table.gamma if table.name == "focal" else 0.0,
+    ).mean()
+    if not table.contrastive_share:
+        return loss
+    vectors_ND, targets_N = gathered(outputs[EMBEDDING_OUTPUT]), gathered(targets_B)
+    contrastive = supervised_contrastive(vectors_ND, targets_N, temperature=table.temperature)
+    return (1 - table.contrastive_share) * loss + table.contrastive_share * contrastive
+
+
+def _score(logits_NC: NDArray[np.float32], right_N: NDArray[np.int64]) -> dict[str, float]:
+    """Accuracy and negative log likelihood."""
+    dev_loss = negative_log_likelihood(logits_NC, right_N, temperature=1.0)
+    return {"accuracy": accuracy(right_N, logits_NC.argmax(axis=1)), "dev_loss": dev_loss}
 
 
 def targets(rows: Sequence[Row], labels: Sequence[str]) -> list[int]:

@@ -1,19 +1,30 @@
 """Which objective does a recipe ask for?"""
 
+from collections.abc import Callable, Mapping
+
 from training.data.collate import Batches, encode
 from training.data.rows import Splits
 from training.errors import TrainingError
-from training.losses.classify import balanced_weights
 from training.modeling.encoder import LoadedEncoder
 from training.modeling.model import logits_name
 from training.objectives.base import Objective
-from training.objectives.classification import Classification, targets
+from training.objectives.classification import single_label, targets
 from training.objectives.labelled_pairs import LabelledPairs
+from training.objectives.multi_label import multi_label
+from training.objectives.regression import regression
 from training.objectives.retrieval import Retrieval, make_pairs
 from training.objectives.similarity import Similarity, scores_of
+from training.objectives.supervised import Lesson, Supervised
 from training.objectives.teacher import Teacher
 from training.recipe import Recipe
+from training.recipe.heads import ProblemType
 from training.recipe.losses import PAIR_LOSSES, SCORED_LOSSES, LossTable
+
+LESSONS: Mapping[ProblemType, Callable[[str, LossTable, Splits], Lesson]] = {
+    "single_label": single_label,
+    "multi_label": multi_label,
+    "regression": regression,
+}
 
 
 def make_objective(
@@ -47,23 +58,18 @@ def make_objective(
             metric = "spearman" if has_dev else None
             return Similarity(splits.train, train, splits.dev, dev, loaded.pad_id, loss, cuts, teacher, metric)
         return Retrieval(splits.train, train, dev, loaded.pad_id, loss, cuts, teacher, "mrr" if has_dev else None)
-    right, dev_right = targets(splits.train, splits.labels), targets(splits.dev, splits.labels)
     ids, dev_ids = (
         encode(loaded.reader, [row.input for row in rows], loaded.max_tokens) for rows in (splits.train, splits.dev)
     )
     if loss.name in PAIR_LOSSES:
+        right, dev_right = targets(splits.train, splits.labels), targets(splits.dev, splits.labels)
         return LabelledPairs(splits.train, ids, right, dev_ids, dev_right, loaded.pad_id, loss)
-    return Classification(
+    return Supervised(
         rows=splits.train,
         ids=ids,
-        targets=right,
         dev_ids=dev_ids,
-        dev_targets=dev_right,
-        output=logits_name(recipe.head.name),
         pad_id=loaded.pad_id,
-        table=loss,
-        weights_C=balanced_weights(right, len(splits.labels)) if loss.class_weights == "balanced" else None,
-        metric="accuracy" if splits.dev else None,
+        lesson=LESSONS[recipe.head.problem_type](logits_name(recipe.head.name), loss, splits),
         teacher=teacher,
     )
 

@@ -12,7 +12,7 @@ from torch import nn
 from app.bundle.manifest import EMBEDDING_OUTPUT
 from training.evaluate import predict_ids
 from training.modeling.model import Model
-from training.objectives.classification import Classification
+from training.objectives.supervised import Supervised
 
 
 class Lookup(nn.Module):
@@ -29,7 +29,7 @@ class Lookup(nn.Module):
         return self.vectors_ND[ids_BT[:, 0]]
 
 
-def over_vectors(model: Model, objective: Classification) -> tuple[Model, Classification]:
+def over_vectors(model: Model, objective: Supervised) -> tuple[Model, Supervised]:
     """The model in small, which shares the heads of `model`, and the objective for it; training it trains `model`."""
     texts = [*objective.ids, *objective.dev_ids]
     vectors_ND = torch.from_numpy(predict_ids(model, texts, pad_id=objective.pad_id)[EMBEDDING_OUTPUT])

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from training.recipe.run import Recipe
 
 
+Conflict = tuple[bool, str, str, str]  # is it there, one setting, the other, why
+
+
 def conflicts(recipe: "Recipe") -> Iterator[str]:
     """One line for each pair of settings that disagree."""
     encoder, optim, budget, hardware = recipe.encoder, recipe.optim, recipe.budget, recipe.hardware
@@ -26,7 +29,7 @@ def conflicts(recipe: "Recipe") -> Iterator[str]:
     cached = recipe.loss.cached_rows if recipe.loss else None
     accumulates, is_frozen = budget.accumulate > 1, getattr(encoder, "freeze", None) == "all"
     corpus = getattr(recipe.data, "corpus", None)
-    found: list[tuple[bool, str, str, str]] = [
+    found: list[Conflict] = [
         (
             accumulates and loss in BATCH_LOSSES,
             f"budget.accumulate = {budget.accumulate}",
@@ -137,12 +140,56 @@ def conflicts(recipe: "Recipe") -> Iterator[str]:
             'fp16 trains on CUDA only; take "bf16"',
         ),
     ]
-    for is_there, one, other, why in [*found, *few_shot_conflicts(recipe), *_of_vectors(recipe)]:
+    more = (few_shot_conflicts, _of_problem_type, _of_vectors)
+    for is_there, one, other, why in [*found, *(conflict for rule in more for conflict in rule(recipe))]:
         if is_there:
             yield f"{one} and {other} disagree: {why}"
 
 
-def _of_vectors(recipe: "Recipe") -> Iterator[tuple[bool, str, str, str]]:
+def _of_problem_type(recipe: "Recipe") -> Iterator[Conflict]:
+    """What is for one label a text is not for several, or for a number."""
+    rows, data = recipe.head.rows, recipe.data
+    is_other = rows in ("multi_label", "regression")
+    head = f'head.problem_type = "{rows}"' if is_other else f'head.task = "{recipe.head.task}"'
+    if (separator := getattr(data, "label_separator", None)) is not None:
+        why = 'it parts the labels of a text, which only head.problem_type = "multi_label" has'
+        yield rows != "multi_label", f'data.label_separator = "{separator}"', head, why
+    if not is_other:
+        return
+    many = rows == "multi_label"
+    per_label = getattr(data, "per_label", None)
+    yield per_label is not None, f"data.per_label = {per_label}", head, "its rows have no one label to draw them by"
+    has_dev = getattr(data, "has_dev", True)
+    yield many and not has_dev, "data.dev_share = 0", head, "there are no dev rows to fit thresholds on"
+    learns_logits = recipe.teacher is not None and recipe.teacher.learns == "logits"
+    yield learns_logits, 'teacher.learns = "logits"', head, 'it teaches which one label is right; take "vectors"'
+    scope, coverages = getattr(recipe.head, "out_of_scope", None), "coverages" in recipe.head.changed()
+    yield (
+        scope is not None,
+        "head.out_of_scope",
+        head,
+        ("a text that fits no label gets none of them" if many else "a value has no scope"),
+    )
+    yield (
+        coverages,
+        "head.coverages",
+        head,
+        ("a set of labels is what it answers already" if many else "there are no labels to make sets of"),
+    )
+    yield (
+        getattr(data, "one_label_only", False),
+        "data.one_label_only = true",
+        head,
+        ("it takes rows of several labels" if many else "its rows have no labels"),
+    )
+    source = data.source if data is not None else ""
+    has_one = source in ("home-assistant-intents", "digits")
+    yield has_one, f'data.source = "{source}"', head, "its rows have one label each"
+    yield recipe.probes is not None, f'probes = "{recipe.probes}"', head, "probes have one label each"
+    yield recipe.baselines, "baselines = true", head, "the baselines give one label a text"
+
+
+def _of_vectors(recipe: "Recipe") -> Iterator[Conflict]:
     """What disagrees where rows are numbers, or where the encoder reads nothing else."""
     data, kind = recipe.data, recipe.encoder.kind
     named = f'encoder.kind = "{kind}"'

@@ -9,13 +9,14 @@ from training.recipe.table import Table
 
 
 class Columns(Table):
-    """Which column of a row is what. Classification reads `text` and `label`; embedding reads `text`, `positive` and,
-    where they are named, `negative` and `score`: how alike `text` and `positive` are. Classification reads `vector` in
-    place of `text` where it is named.
+    """Which column of a row is what. Classification reads `text` and `label`, which is a list for a multi-label head, a
+    regression `text` and `value`, and both read `vector` in place of `text` where it is named; embedding reads `text`,
+    `positive` and, where they are named, `negative` and `score`: how alike `text` and `positive` are.
     """
 
     text: str = "text"
     label: str = "label"
+    value: str = "value"
     positive: str = "positive"
     negative: str | None = None
     score: str | None = None
@@ -38,6 +39,7 @@ class RowsData(Table):
     )  # train rows that share any single text with these are left out
     slices: list[str] = Field(default=[])  # columns by whose values the figures of test are told apart
     one_label_only: bool = False  # rows whose label is a list of several are left out, not refused
+    label_separator: str | None = Field(default=None, min_length=1)  # multi-label: what parts the labels of a text, "|"
     per_label: int | None = Field(default=None, ge=1)  # few-shot: train on so many rows of each label
     draw_seed: int = 7  # which of them
     origin: str = ""  # who made the data and under which licence, for the model card

@@ -1,11 +1,17 @@
 """What does the model answer?"""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from app.bundle.manifest import Name, ScopeScore
 from training.recipe.table import Table
+
+RowKind = Literal["embed", "classify", "multi_label", "regression"]  # what a row of data tells beside its text
+ProblemType = Literal["single_label", "multi_label", "regression"]
+
+VALUE = "value"  # the name of what a regression gives
 
 
 class EmbedTask(Table):
@@ -16,6 +22,11 @@ class EmbedTask(Table):
     normalize: bool = True
     # Train the first so many numbers as vectors of their own (Matryoshka).
     cuts: list[Annotated[int, Field(ge=1)]] = Field(default=[])
+
+    @property
+    def rows(self) -> RowKind:
+        """What its rows of data tell."""
+        return "embed"
 
 
 class ScopeTable(Table):
@@ -51,10 +62,20 @@ class ClassifyTask(Table):
 
     task: Literal["classify"]
     name: Name = "label"
+    problem_type: ProblemType = "single_label"  # one label a text, any number of them, or a number
     dropout: float = Field(default=0.1, ge=0, lt=1)
     out_of_scope: ScopeTable | None = None
     # Of conformal sets, fitted on dev.
     coverages: list[Annotated[float, Field(gt=0, lt=1)]] = Field(default=[0.9, 0.95, 0.99])
+
+    @property
+    def rows(self) -> RowKind:
+        """What its rows of data tell."""
+        return "classify" if self.problem_type == "single_label" else self.problem_type
+
+    def outputs(self, labels: Sequence[str]) -> list[str]:
+        """What the numbers that it gives stand for: the labels of the data, or the value itself."""
+        return [VALUE] if self.problem_type == "regression" else list(labels)
 
 
 HeadTable = Annotated[EmbedTask | ClassifyTask, Field(discriminator="task")]

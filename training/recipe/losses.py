@@ -4,18 +4,24 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from training.recipe.heads import RowKind
 from training.recipe.table import Table
 
 SCORED_LOSSES = ("cosent", "angle")  # of pairs with a score
 PAIR_LOSSES = ("in_batch_negatives", "supervised_contrastive")  # those that stages can learn from labelled rows with
 BATCH_LOSSES = (*PAIR_LOSSES, *SCORED_LOSSES)  # they compare the rows of a batch: it cannot be taken in parts
-LOSSES = {  # the first is the usual
+LOSSES: dict[RowKind, tuple[str, ...]] = {  # the first is the usual one
     "embed": ("in_batch_negatives", "triplet", *SCORED_LOSSES),
     "classify": ("cross_entropy", "focal"),
+    "multi_label": ("binary_cross_entropy",),
+    "regression": ("mse", "huber"),
 }
 LOSS_KEYS = {
     "cross_entropy": {"label_smoothing", "class_weights", "contrastive_share", "temperature"},
     "focal": {"gamma", "class_weights", "contrastive_share", "temperature"},
+    "binary_cross_entropy": {"class_weights"},
+    "mse": set(),
+    "huber": {"delta"},
     "in_batch_negatives": {"scale", "cached_rows"},
     "supervised_contrastive": {"temperature", "cached_rows"},
     "triplet": {"margin"},
@@ -28,13 +34,23 @@ class LossTable(Table):
     """What training makes smaller, and for which task (training/losses.py). A key of another loss is refused."""
 
     name: Literal[
-        "cross_entropy", "focal", "in_batch_negatives", "supervised_contrastive", "triplet", "cosent", "angle"
+        "cross_entropy",
+        "focal",
+        "binary_cross_entropy",
+        "mse",
+        "huber",
+        "in_batch_negatives",
+        "supervised_contrastive",
+        "triplet",
+        "cosent",
+        "angle",
     ]
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     class_weights: Literal["none", "balanced"] = "none"  # balanced: rare labels weigh as much as common ones
     contrastive_share: float = Field(default=0.0, ge=0, lt=1)  # of the supervised contrastive loss over the vectors
     temperature: float = Field(default=0.1, gt=0)  # of that
     gamma: float = Field(default=2.0, gt=0)  # how little rows count that are sure
+    delta: float = Field(default=1.0, gt=0)  # in standard deviations: larger errors count in proportion, not squared
     scale: float = Field(default=20.0, gt=0)  # a cosine, or an angle's likeness, times this (1 / temperature)
     cached_rows: int | None = Field(
         default=None, ge=1

@@ -55,10 +55,10 @@ class Recipe(Table):
             raise ValueError(
                 f'`encoder.kind = "{self.encoder.kind}"` and a recipe without `data` disagree: its weights are fresh'
             )
-        wanted = LOSSES[self.head.task]
+        wanted = LOSSES[self.head.rows]
         if self.loss is not None and self.loss.name not in wanted:
             names = " or ".join(map(repr, wanted))
-            raise ValueError(f"a head for {self.head.task} trains with loss {names}, not {self.loss.name!r}")
+            raise ValueError(f"a head for {self.head.rows} trains with loss {names}, not {self.loss.name!r}")
         if self.data is None and isinstance(self.head, EmbedTask) and self.head.cuts:
             raise ValueError("`head.cuts` are trained, and without `data` and `loss` nothing is: leave them out")
         if found := list(stage_conflicts(self) if self.stages else conflicts(self)):

@@ -58,14 +58,14 @@ def stage_conflicts(recipe: "Recipe") -> Iterator[str]:
         found = [*_of_one(recipe, stage), *conflicts(stage_recipe(recipe, stage))]
         yield from (f"stages[{number}]: {line}" for line in found if line not in said)
         said |= set(found)
-    wanted = LOSSES[recipe.head.task]
+    wanted = LOSSES[recipe.head.rows]
     if recipe.stages[-1].loss.name not in wanted:
         names = " or ".join(map(repr, wanted))
-        yield f"the last of stages trains no head for {recipe.head.task}: its loss should be {names}"
+        yield f"the last of stages trains no head for {recipe.head.rows}: its loss should be {names}"
 
 
 def _of_one(recipe: "Recipe", stage: StageTable) -> Iterator[str]:
-    loss, task = stage.loss.name, recipe.head.task
+    loss, task = stage.loss.name, recipe.head.rows
     wanted = (*LOSSES[task], *(PAIR_LOSSES if task == "classify" else ()))
     is_frozen = getattr(recipe.encoder, "freeze", None) == "all"
     if loss not in wanted:

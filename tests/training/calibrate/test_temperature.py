@@ -7,7 +7,14 @@ from hypothesis import strategies as st
 
 from app.bundle.manifest import ClassifyHead
 from app.bundle.scoring import probabilities
-from training.calibrate.temperature import LEAST, MOST, fit_temperature, negative_log_likelihood
+from training.calibrate.temperature import (
+    LEAST,
+    MOST,
+    binary_log_likelihood,
+    fit_label_temperature,
+    fit_temperature,
+    negative_log_likelihood,
+)
 
 
 def honest_logits(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -59,3 +66,20 @@ def test_no_temperature_moves_a_label(temperature: float, seed: int) -> None:
 
     best_N = logits_NC.argmax(axis=1)
     assert np.array_equal(probs_NC[np.arange(20), best_N], probs_NC.max(axis=1))
+
+
+def test_the_hidden_temperature_of_labels_is_found() -> None:
+    rng = np.random.default_rng(8)
+    logits_NC = rng.normal(-1, 2, (4000, 5)).astype(np.float32)
+    right_NC = rng.random(logits_NC.shape) < 1 / (1 + np.exp(-logits_NC))
+
+    assert fit_label_temperature(logits_NC * np.float32(2.5), right_NC) == pytest.approx(2.5, rel=0.05)
+    assert fit_label_temperature(logits_NC[:0], right_NC[:0]) == 1.0
+
+
+def test_the_likelihood_of_a_label_is_its_formula_without_overflow() -> None:
+    logits_NC, right_NC = np.array([[2.0, -1e4]], np.float32), np.array([[True, False]])
+
+    found = binary_log_likelihood(logits_NC, right_NC, 1.0)
+
+    assert found == pytest.approx(-np.log(1 / (1 + np.exp(-2.0))) / 2)

@@ -91,3 +91,20 @@ def test_hub_that_does_not_answer_is_asked_once(tmp_path: Path) -> None:
 
     assert f"{closed_port} does not answer" in done.stderr
     assert "Retrying" not in done.stderr
+
+
+def test_numbered_classes_come_out_as_names_in_lists_too(folder: Path) -> None:
+    import datasets
+
+    features = datasets.Features(
+        {"text": datasets.Value("string"), "intent": datasets.Sequence(datasets.ClassLabel(names=["joy", "grief"]))}
+    )
+    for split in ("train", "test"):
+        (folder / f"{split}.jsonl").unlink()
+        rows = {"text": [f"{split} {number}" for number in range(60)], "intent": [[0], [1, 0], []] * 20}
+        datasets.Dataset.from_dict(rows, features).to_parquet(folder / f"{split}.parquet")
+
+    splits = load_dataset(data_of(folder), "multi_label")
+
+    assert splits.labels == ["grief", "joy"]
+    assert [row.labels for row in splits.test[:3]] == [("joy",), ("grief", "joy"), ()]

@@ -35,9 +35,9 @@ def test_numbers_of_jsonl_and_texts_of_csv_are_scores(tmp_path: Path) -> None:
         ('"nan"', '"score" is nan, not a finite number'),
         ("1e999", '"score" is inf, not a finite number'),
         ("1" + "0" * 400, "\"score\" is not a number: '1000000000000000000000000000000000000000'"),
-        ("true", '"score" is true or false, not a text'),
-        ("null", '"score" is null, not a text'),
-        ("[1]", '"score" is a list, not a text'),
+        ("true", '"score" is true or false, not a number'),
+        ("null", '"score" is null, not a number'),
+        ("[1]", '"score" is a list, not a number'),
         ('" "', '"score" is blank'),
     ],
 )

@@ -1,6 +1,5 @@
 """What the report says of scope holds for the answers of the service: from a recipe over the bundle to HTTP."""
 
-import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -9,22 +8,14 @@ import pytest
 
 from app.bundle.manifest import ClassifyHead, ScopeScore
 from app.bundle.open import open_bundle
-from app.engine.load import load_model
-from app.engine.local import LocalEngine
-from app.main import create_app
-from app.serving.catalog import Catalog
-from app.settings import Settings
-from app.types import ModelKey
 from tests.data.make_tiny import make_sources
-from tests.fakes import Client
+from tests.training.served import predictions
 from training.data import load
 from training.data.rows import Row
 from training.export.onnx import torchscript
 from training.progress import Progress
 from training.recipe import load_recipe
 from training.run import train
-
-KEY = ModelKey("tiny-classifier", 1)
 
 
 @pytest.fixture(autouse=True)
@@ -46,18 +37,7 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def served(models: Path, rows: Sequence[Row]) -> list[dict[str, Any]]:
     """The service's predictions for the texts of rows."""
-
-    async def ask() -> list[dict[str, Any]]:
-        store = models / "store"
-        engine = LocalEngine([load_model(store / KEY.name / "1", "cpu", lanes=1)], lanes=1)
-        engine.start()
-        client = Client(create_app(Settings(models_dir=models), engine, Catalog.open(store, [KEY])))
-        answer = await client.send("POST", "/classify", json={"texts": [row.text for row in rows]})
-        await engine.close()
-        assert answer.status_code == 200, answer.text
-        return cast("list[dict[str, Any]]", answer.json()["predictions"])
-
-    return asyncio.run(ask())
+    return predictions(models, "tiny-classifier", [row.text for row in rows])
 
 
 @pytest.mark.slow

@@ -1,17 +1,18 @@
 import numpy as np
 import pytest
 
-from app.bundle.manifest import EMBEDDING_OUTPUT
+from app.bundle.manifest import EMBEDDING_OUTPUT, ClassifyHead
 from training.errors import GateError
 from training.export.compare import (
     check_finite,
     check_labels,
     check_shapes,
     logits_difference,
-    margins,
     vector_difference,
 )
+from training.export.decisions import margins
 
+ONE = ClassifyHead(name="a", output="logits_a", problem_type="single_label", labels=["x", "y", "z"])
 VECTORS = np.array([[3.0, 4.0], [1.0, 0.0]], np.float32)
 LOGITS = np.array([[1.0, 2.0, 3.0], [0.5, 0.50001, -1.0]], np.float32)
 
@@ -47,9 +48,9 @@ def test_labels_may_change_only_where_two_are_as_good_as_equal() -> None:
     close[1] = [0.50001, 0.5, -1.0]
     changed = LOGITS[:, ::-1]
 
-    check_labels({"logits_a": LOGITS}, {"logits_a": close}, ["logits_a"], "here")
+    check_labels({"logits_a": LOGITS}, {"logits_a": close}, [ONE], "here")
     with pytest.raises(GateError, match="G06-labels: here: logits_a: row 0"):
-        check_labels({"logits_a": LOGITS}, {"logits_a": changed}, ["logits_a"], "here")
+        check_labels({"logits_a": LOGITS}, {"logits_a": changed}, [ONE], "here")
 
 
 def test_a_single_label_is_never_too_close_to_call() -> None:

@@ -19,7 +19,7 @@ def test_accuracy_is_by_the_manifests_labels() -> None:
 
     assert exam is not None
     assert (exam.metric, exam.texts, exam.rows) == ("accuracy", ["a", "b", "c", "d"], 4)
-    assert exam.judge({"logits_a": logits}) == (0.5, 1)
+    assert exam.judge({"logits_a": logits}) == (0.5, 0.25)
 
 
 def test_recall_is_the_one_of_training() -> None:
@@ -69,7 +69,7 @@ def test_cosines_too_close_to_call_may_change_places_and_others_may_not() -> Non
     """Vectors as different as the gate allows move the figure within what the exam tolerates; other pairs do not."""
     exam, vectors, _ = scored_exam(60)
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    value, unsure = exam.judge({EMBEDDING_OUTPUT: unit})
+    value, slack = exam.judge({EMBEDDING_OUTPUT: unit})
     generator = np.random.default_rng(6)
 
     moved = [
@@ -81,5 +81,5 @@ def test_cosines_too_close_to_call_may_change_places_and_others_may_not() -> Non
     other, _ = exam.judge({EMBEDDING_OUTPUT: np.concatenate([unit[:60], np.roll(unit[60:], 1, axis=0)])})
 
     assert len({each for each, _ in moved}) > 1
-    assert max(abs(each - value) for each, _ in moved) <= unsure / exam.rows
-    assert abs(other - value) > unsure / exam.rows
+    assert max(abs(each - value) for each, _ in moved) <= slack
+    assert abs(other - value) > slack

@@ -9,7 +9,7 @@ import pytest
 from openvino import opset13 as op
 
 from app.bundle.golden import load_golden
-from app.bundle.manifest import EMBEDDING_OUTPUT
+from app.bundle.manifest import EMBEDDING_OUTPUT, ClassifyHead
 from app.bundle.tokenizer import load_tokenizer
 from app.bundle.verify import verify
 from tests.contract.bundles import CLASSIFIER, STORE
@@ -45,8 +45,7 @@ def questions() -> Questions:
     rows, judged = _ids(golden.texts + texts[:60]), _ids(texts)
     graph = GraphRunner(GRAPH, MANIFEST.pad_id)
     answers = [graph.run_sorted(asked, "the test") for asked in (rows, judged)]
-    labels = [str(row.label) for row in ROWS]
-    return Questions(_ids(golden.texts[-TRAINING_TEXTS:]), own, rows, answers[0], judged, labels, answers[1])
+    return Questions(_ids(golden.texts[-TRAINING_TEXTS:]), own, rows, answers[0], judged, ROWS, answers[1])
 
 
 @pytest.fixture(scope="module")
@@ -182,10 +181,73 @@ def test_a_loss_of_accuracy_is_refused_though_the_labels_agree(
     changed = np.arange(0, len(ROWS), 150)  # under one in a hundred
     other["logits_intent"][changed] = 0
     other["logits_intent"][changed, (found[changed] + 1) % 4] = 1
-    truth = [LABELS[index] for index in other["logits_intent"].argmax(axis=1)]
+    best_N = other["logits_intent"].argmax(axis=1)
+    truth = [replace(row, label=LABELS[best]) for row, best in zip(ROWS, best_N, strict=True)]
 
     with pytest.raises(GateError, match="accuracy falls"):
-        check_pair(pair, replace(questions, judged_reference=other, labels=truth), reader, [])
+        check_pair(pair, replace(questions, judged_reference=other, labelled=truth), reader, [])
+
+
+@pytest.fixture
+def several(reader: Reader, questions: Questions) -> tuple[Reader, Questions]:
+    """The same model, taken for one that gives any label from its threshold on."""
+    changes = {"problem_type": "multi_label", "thresholds": dict.fromkeys(LABELS, 0.6), "out_of_scope": None}
+    heads = [head.model_copy(update=changes) if isinstance(head, ClassifyHead) else head for head in reader.heads]
+    rows = [replace(row, label=None, labels=(str(row.label),)) for row in ROWS]
+    return replace(reader, heads=heads), replace(questions, labelled=rows)
+
+
+def test_labels_from_thresholds_are_judged_too(pair: Pair, several: tuple[Reader, Questions]) -> None:
+    reader, questions = several
+
+    agreement = check_pair(pair, questions, reader, [])
+
+    assert agreement.judged_rows == len(ROWS)
+    assert agreement.labels_equal is not None
+    assert agreement.labels_equal >= 0.99
+    assert agreement.metric is not None
+    assert agreement.metric > 0.5  # macro-F1: logits of one label a text are too high for the others
+
+
+def test_other_labels_from_thresholds_are_refused(pair: Pair, several: tuple[Reader, Questions]) -> None:
+    reader, questions = several
+    other = {name: values.copy() for name, values in questions.judged_reference.items()}
+    other["logits_intent"][: len(ROWS) // 10] = -9
+
+    with pytest.raises(GateError, match="of the labels are equal"):
+        check_pair(pair, replace(questions, judged_reference=other), reader, [])
+
+
+@pytest.fixture
+def one_value(reader: Reader, questions: Questions) -> tuple[Reader, Questions]:
+    """The same model, its first logit taken for a value that is 0.3 too high or too low."""
+    changes = {"problem_type": "regression", "out_of_scope": None}
+    heads = [head.model_copy(update=changes) if isinstance(head, ClassifyHead) else head for head in reader.heads]
+    values_N = questions.judged_reference["logits_intent"][:, 0]
+    rows = [
+        replace(row, label=None, value=float(each) + (0.3 if number % 2 else -0.3))
+        for number, (row, each) in enumerate(zip(ROWS, values_N, strict=True))
+    ]
+    return replace(reader, heads=heads), replace(questions, labelled=rows)
+
+
+def test_values_are_judged_by_their_error(pair: Pair, one_value: tuple[Reader, Questions]) -> None:
+    reader, questions = one_value
+
+    agreement = check_pair(pair, questions, reader, [])
+
+    assert (agreement.judged_rows, agreement.labels_equal) == (len(ROWS), None)
+    assert agreement.metric_fp32 == pytest.approx(0.3, abs=1e-4)
+    assert agreement.metric == pytest.approx(0.3, abs=0.02)
+
+
+def test_values_that_are_apart_are_refused(pair: Pair, one_value: tuple[Reader, Questions]) -> None:
+    reader, questions = one_value
+    other = {name: values.copy() for name, values in questions.judged_reference.items()}
+    other["logits_intent"] += 0.1 * float(other["logits_intent"][:, 0].std())
+
+    with pytest.raises(GateError, match=r"values are .* apart in the mean"):
+        check_pair(pair, replace(questions, judged_reference=other), reader, [])
 
 
 class SpoiltAtFirst(Quantizer):
@@ -235,4 +297,5 @@ def test_three_thousand_rows_are_judged_those_of_test_first() -> None:
 
     rows = judged_rows([test, dev, train])
 
+    assert len(judged_rows([[Row("x", "test", labels=()), Row("y", "test", positive="z")]])) == 1
     assert [row.where for row in rows] == ["test"] * 1400 + ["dev"] * 1400 + ["train"] * 200

@@ -1,6 +1,6 @@
 """Adapters train alone, and vanish into the layers they stand beside."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,8 @@ from tests.training.tiny import MakeRecipe
 from training.data import load
 from training.data.rows import Row, Splits
 from training.errors import TrainingError
-from training.evaluation.classifier import Classifier, Judged, judge_classifier
+from training.evaluation.judges import JUDGES
+from training.evaluation.trained import Judged, TrainedHead
 from training.export.onnx import torchscript
 from training.finetune import build_model, fine_tune
 from training.modeling import load_encoder
@@ -111,11 +112,13 @@ def test_what_is_judged_is_merged(
 ) -> None:
     seen: list[bool] = []
 
-    def judged(classifier: Classifier, probes: Sequence[Row], figures: dict[str, object]) -> Judged:
-        seen.append(has_adapters(classifier.model))
-        return judge_classifier(classifier, probes, figures)
+    judge = JUDGES["single_label"]
 
-    monkeypatch.setattr("training.finetune.judge_classifier", judged)
+    def judged(trained: TrainedHead, probes: Sequence[Row], figures: Mapping[str, object]) -> Judged:
+        seen.append(has_adapters(trained.model))
+        return judge(trained, probes, figures)
+
+    monkeypatch.setitem(JUDGES, "single_label", judged)
     recipe = make_recipe(encoder={"source": str(tiny_encoder), "lora": LORA})
 
     tuned = fine_tune(recipe, intents, runs=tmp_path, resume=False, progress=Progress())

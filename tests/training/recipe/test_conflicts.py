@@ -7,6 +7,9 @@ from tests.training.tiny import MakeRecipe
 from training.recipe import Recipe
 
 VECTORS = {"source": "files", "train": "unused.jsonl", "columns": {"vector": "numbers"}}
+SEVERAL = {"task": "classify", "problem_type": "multi_label"}
+NUMBER = {"task": "classify", "problem_type": "regression"}
+BINARY = {"name": "binary_cross_entropy"}
 SCORED = {"source": "files", "train": "x.jsonl", "columns": {"score": "rating"}}
 CONFLICTS: dict[str, tuple[dict[str, object], str]] = {
     "parts of in-batch negatives": (
@@ -106,6 +109,59 @@ CONFLICTS: dict[str, tuple[dict[str, object], str]] = {
         {"encoder": {"kind": "mlp"}, "data": {"source": "digits", "rows": "sequences"}},
         'encoder.kind = "mlp" and data.rows = "sequences" disagree: an mlp reads one vector a row, the others',
     ),
+    "scope of several labels": (
+        {"head": {**SEVERAL, "out_of_scope": 0.5}, "loss": BINARY},
+        'head.out_of_scope and head.problem_type = "multi_label" disagree: a text that fits no label gets none of them',
+    ),
+    "sets of several labels": (
+        {"head": {**SEVERAL, "coverages": [0.9]}, "loss": BINARY},
+        'head.coverages and head.problem_type = "multi_label" disagree: a set of labels is what it answers already',
+    ),
+    "one label only of several": (
+        {"head": SEVERAL, "loss": BINARY, "data": {"source": "files", "train": "x.csv", "one_label_only": True}},
+        'data.one_label_only = true and head.problem_type = "multi_label" disagree: it takes rows of several labels',
+    ),
+    "sentences of one label": (
+        {"head": SEVERAL, "loss": BINARY, "data": {"source": "home-assistant-intents"}},
+        'data.source = "home-assistant-intents" and head.problem_type = "multi_label" disagree: its rows have one',
+    ),
+    "probes of one label": (
+        {"head": SEVERAL, "loss": BINARY, "probes": "x.jsonl"},
+        'probes = "x.jsonl" and head.problem_type = "multi_label" disagree: probes have one label each',
+    ),
+    "baselines of one label": (
+        {"head": SEVERAL, "loss": BINARY, "baselines": True},
+        'baselines = true and head.problem_type = "multi_label" disagree: the baselines give one label a text',
+    ),
+    "a separator of one label": (
+        {"data": {"source": "files", "train": "x.csv", "label_separator": "|"}},
+        'data.label_separator = "|" and head.task = "classify" disagree: it parts the labels of a text, which',
+    ),
+    "thresholds without dev rows": (
+        {
+            "head": SEVERAL,
+            "loss": BINARY,
+            "data": {"source": "files", "train": "x.csv", "dev_share": 0},
+            "budget": {"choose": "last"},
+        },
+        'data.dev_share = 0 and head.problem_type = "multi_label" disagree: there are no dev rows to fit thresholds on',
+    ),
+    "draws of values": (
+        {"head": NUMBER, "loss": {"name": "mse"}, "data": {"source": "files", "train": "x.csv", "per_label": 8}},
+        'data.per_label = 8 and head.problem_type = "regression" disagree: its rows have no one label to draw them by',
+    ),
+    "logits for several labels": (
+        {"head": SEVERAL, "loss": BINARY, "teacher": {"source": "x", "learns": "logits"}},
+        'teacher.learns = "logits" and head.problem_type = "multi_label" disagree: it teaches which one label is right',
+    ),
+    "scope of a value": (
+        {"head": {**NUMBER, "out_of_scope": 0.5}, "loss": {"name": "mse"}},
+        'head.out_of_scope and head.problem_type = "regression" disagree: a value has no scope',
+    ),
+    "sets of values": (
+        {"head": {**NUMBER, "coverages": [0.9]}, "loss": {"name": "huber"}},
+        'head.coverages and head.problem_type = "regression" disagree: there are no labels to make sets of',
+    ),
     "patience with the last epoch": (
         {"budget": {"choose": "last", "patience": 2}},
         'budget.choose = "last" and budget.patience = 2 disagree: patience waits for a better dev metric',
@@ -152,8 +208,15 @@ def test_both_settings_are_named(tables: dict[str, object], message: str, make_r
 
 @pytest.mark.parametrize(
     "tables",
-    [{}, {"loss": {"name": "focal"}}, {"head": {"task": "classify", "out_of_scope": 0.5}}, {"task": "embed"}],
-    ids=["plain", "focal", "scope", "embed"],
+    [
+        {},
+        {"head": SEVERAL, "loss": BINARY},
+        {"head": NUMBER, "loss": {"name": "huber", "delta": 0.5}},
+        {"loss": {"name": "focal"}},
+        {"head": {"task": "classify", "out_of_scope": 0.5}},
+        {"task": "embed"},
+    ],
+    ids=["plain", "several labels", "a number", "focal", "scope", "embed"],
 )
 def test_a_recipe_survives_a_round_trip(tables: dict[str, object], make_recipe: MakeRecipe) -> None:
     recipe = make_recipe(**tables)

@@ -28,9 +28,9 @@ from training.export.compare import (
     check_finite,
     check_shapes,
     logits_difference,
-    margins,
     vector_difference,
 )
+from training.export.decisions import margins
 from training.export.golden import hard_texts
 from training.export.packed.graph import HALF_MOST
 from training.export.packed.reference import PackedReference, Rows, roomy, tight
@@ -79,6 +79,7 @@ class _Gate:
         model, spec = read_packed(graph, "the packed graph")
         self._packed = PackedReference(model, spec, self._watch)
         self._peaks: dict[str, float] = {}
+        self._units = reference.model.units
         self._rows = 0
         self._vector = self._alone = 0.0
         self._cosine = 1.0
@@ -123,7 +124,7 @@ class _Gate:
         self._cosine = min(self._cosine, float(cosine_B.min()))
         if not self._half:
             self._vector = max(self._vector, vector_difference(want, got, where))
-            if (logits := logits_difference(want, got, where)) is not None:
+            if (logits := logits_difference(want, got, where, units=self._units)) is not None:
                 self._logits = max(self._logits or 0.0, logits)
             return
         row = int(cosine_B.argmin())
@@ -145,7 +146,7 @@ class _Gate:
             if name == EMBEDDING_OUTPUT:
                 continue
             difference_B = np.abs(want[name] - got[name]).max(axis=1)
-            limit_B = HALF_LOGITS * np.maximum(np.abs(want[name]).max(axis=1), 1.0)
+            limit_B = HALF_LOGITS * np.maximum(np.abs(want[name]).max(axis=1), self._units.get(name, 1.0))
             if (difference_B > limit_B).any():
                 row = int((difference_B - limit_B).argmax())
                 raise GateError("G05-logits", f"{where}: {name} of row {row} differs by {difference_B[row]:.1e}")

@@ -1,0 +1,31 @@
+"""Ask the service, in process, what a new bundle answers."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from app.engine.load import load_model
+from app.engine.local import LocalEngine
+from app.main import create_app
+from app.serving.catalog import Catalog
+from app.settings import Settings
+from app.types import ModelKey
+from tests.fakes import Client
+
+
+def predictions(models: Path, name: str, texts: Sequence[str]) -> list[dict[str, Any]]:
+    """/classify over HTTP, of version 1."""
+    key = ModelKey(name, 1)
+
+    async def ask() -> list[dict[str, Any]]:
+        store = models / "store"
+        engine = LocalEngine([load_model(store / name / "1", "cpu", lanes=1)], lanes=1)
+        engine.start()
+        client = Client(create_app(Settings(models_dir=models), engine, Catalog.open(store, [key])))
+        answer = await client.send("POST", "/classify", json={"texts": list(texts)})
+        await engine.close()
+        assert answer.status_code == 200, answer.text
+        return cast("list[dict[str, Any]]", answer.json()["predictions"])
+
+    return asyncio.run(ask())
