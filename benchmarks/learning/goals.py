@@ -203,11 +203,17 @@ GOALS = (
                 _bench(f"{data}-lstm"),
                 _bench(f"{data}-gru", 'encoder.kind="gru"', recipe=f"{data}-lstm"),
             )
-        ],
+        ]
+        + [_bench("digits-mlp"), _bench("digits-lstm")],
         [
             wanted
             for data, least in SCRATCH
             for wanted in (*(_scratch(data, kind, least) for kind in KINDS), _linear(data))
+        ]
+        + [
+            _scratch("digits", "mlp", 0.975),
+            _scratch("digits", "lstm", 0.97),
+            Wanted("digits, a linear SVM: accuracy", "digits-mlp", "baselines.linear_svm.accuracy"),
         ],
     ),
     Goal(

@@ -24,9 +24,10 @@ from app.serving.catalog import Catalog
 from app.settings import Settings
 from app.types import ModelKey
 from tests.fakes import Client
-from tests.training.scratch.numbers import ALL, MLP, WIDTH, fresh, number_splits, some_rows
+from tests.training.scratch.numbers import ALL, MLP, OFFSETS, SCALES, WIDTH, fresh, number_splits, some_rows
 from tests.training.scratch.tables import SMALL_RECURRENT
 from tests.training.scratch.test_served import recipe_of
+from training.data.rows import Row
 from training.errors import GateError, TrainingError
 from training.evaluate import predict
 from training.evaluation.mistakes import MISTAKES_FILE
@@ -221,3 +222,39 @@ def test_report_and_mistakes_do_without_texts(tmp_path: Path) -> None:
     assert "nearly the same" not in page, "nothing looks for rows that are nearly the same"
     assert mistakes
     assert {key for line in mistakes for key in line} == {"where", "label", "answer", "score", "score_of_label"}
+
+
+@pytest.mark.parametrize("problem_type", ["multi_label", "regression"])
+def test_numbers_under_several_labels_or_values(
+    problem_type: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.export.onnx.WAYS", (torchscript,))
+    splits = number_splits(sequences=False)
+
+    def changed(row: Row) -> Row:
+        if problem_type == "regression":
+            return replace(row, label=None, value=5.0 if row.label == "high" else -5.0)
+        return replace(row, label=None, labels=("any", "high") if row.label == "high" else ("any",))
+
+    train, dev, test = ([changed(row) for row in rows] for rows in (splits.train, splits.dev, splits.test))
+    labels = ["any", "high"] if problem_type == "multi_label" else []
+    splits = replace(splits, train=train, dev=dev, test=test, labels=labels)
+    loss = {"name": "mse" if problem_type == "regression" else "binary_cross_entropy"}
+    head = {"task": "classify", "name": "intent", "problem_type": problem_type}
+    recipe = numbers_recipe(MLP, head=head, loss=loss)
+
+    tuned = fine_tune(recipe, splits, runs=tmp_path / "runs", resume=False, progress=Progress())
+    folder = publish(finished(recipe, tuned, splits), tmp_path / "store", progress=Progress())
+
+    answers = _ask(
+        folder,
+        open_bundle(folder).manifest,
+        [(OFFSETS + SCALES).tolist(), (OFFSETS - SCALES).tolist()],
+        {"/classify": {}},
+    )
+    high, low = answers[0]["predictions"]
+    if problem_type == "regression":
+        assert high["value"] > 0 > low["value"]
+    else:
+        assert (sorted(high["labels"]), low["labels"]) == (["any", "high"], ["any"])
+    assert "text" not in json.loads((tmp_path / "runs" / MISTAKES_FILE).read_text(encoding="utf-8").splitlines()[0])
