@@ -26,7 +26,7 @@ class DataError(TrainingError):
     """
 
     def __init__(self, summary: str, problems: Sequence[str] = ()) -> None:
-        self.problems = list(problems)
+        self.summary, self.problems = summary, list(problems)
         lines = [summary, *self.problems[:SHOWN_PROBLEMS]]
         hidden = len(self.problems) - SHOWN_PROBLEMS
         if hidden > 0:

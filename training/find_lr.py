@@ -8,6 +8,7 @@ checkpoints are not touched. N points.
 
 import io
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,17 +18,17 @@ from matplotlib.figure import Figure
 from training.checkpoint import Place
 from training.data.rows import Splits
 from training.errors import NotFiniteError, TrainingError
-from training.finetune import build_model
+from training.finetune import build_model, training_inputs
 from training.hardware import made_ready, make_scaler, pick_device
 from training.modeling import load_encoder
 from training.modeling.depth import train_mode
 from training.modeling.model import Model
-from training.objectives import Objective, make_batches
+from training.objectives import Objective
 from training.optim import make_stepper
 from training.progress import Progress
 from training.recipe import Recipe, load_recipe
 from training.rng import seed_all
-from training.run import load_data
+from training.run import load_heads
 from training.stages import only, plan
 from training.step import move_once
 from training.teacher import make_teacher
@@ -67,23 +68,24 @@ def find_lr(path: Path, *, models: Path, progress: Progress, overrides: list[str
         raise TrainingError(f"{recipe.name} has no [data] and [loss], so there is no rate to find")
     if recipe.stages:
         progress.say(f"the rate is that of the first of {len(recipe.stages)} stages: stages[0].lr")
-    found = range_test(recipe, load_data(recipe, path.parent, progress), progress)
+    splits, *more = load_heads(recipe, path.parent, progress)
+    found = range_test(recipe, splits, progress, more)
     picture = models / "runs" / recipe.name / PICTURE
     picture.parent.mkdir(parents=True, exist_ok=True)
     picture.write_bytes(draw(found))
     return found, picture
 
 
-def range_test(recipe: Recipe, splits: Splits, progress: Progress) -> RangeTest:
-    """Train a fresh model over growing rates, by the first of its stages.
+def range_test(recipe: Recipe, splits: Splits, progress: Progress, more: Sequence[Splits] = ()) -> RangeTest:
+    """Train a fresh model over growing rates, by the first of its stages; `more` are the data of its `more_heads`.
 
     Raises:
         TrainingError: the loss falls at no rate.
     """
-    loaded = load_encoder(recipe.encoder, [one for row in splits.train for one in row.inputs], seed=recipe.seed)
-    model = build_model(loaded, recipe, splits.labels).to(pick_device(recipe.hardware))
+    loaded = load_encoder(recipe.encoder, training_inputs(splits, more), seed=recipe.seed)
+    model = build_model(loaded, recipe, splits.labels, more).to(pick_device(recipe.hardware))
     teacher = make_teacher(recipe.teacher, splits, model.device, progress)
-    stage = plan(recipe, splits, loaded, teacher)[0]
+    stage = plan(recipe, splits, loaded, teacher, more)[0]
     seed_all(recipe.seed)
     with only(stage, model, progress) as (moving, objective), made_ready(moving, stage.recipe, model.device):
         rates, losses = _follow(moving, objective, stage.recipe, progress)
@@ -126,7 +128,7 @@ def draw(found: RangeTest) -> bytes:
 
 def _follow(model: Model, objective: Objective, recipe: Recipe, progress: Progress) -> tuple[list[float], list[float]]:
     """The rates and the losses of the steps, up to where the loss has blown up."""
-    batches = make_batches(objective, recipe.budget.batch_size, seed=recipe.seed)
+    batches = objective.batches(recipe.budget.batch_size, seed=recipe.seed)
     stepper = make_stepper(model, recipe.optim, make_scaler(recipe.hardware, model.device))
     rates: list[float] = []
     losses: list[float] = []

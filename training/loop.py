@@ -23,7 +23,7 @@ from training.faults import diverged
 from training.hardware import made_ready, make_scaler
 from training.modeling.depth import train_mode
 from training.modeling.model import Model
-from training.objectives import Objective, make_batches
+from training.objectives import Objective
 from training.optim import Average, lr_factor, make_stepper
 from training.parallel import AgreedStop, by_first, check_same, first_before_others, is_first, rank_seed
 from training.progress import Progress
@@ -78,7 +78,7 @@ def train(
             trains in `folder`.
     """
     budget, optim = recipe.budget, recipe.optim
-    batches = make_batches(objective, budget.batch_size, seed=recipe.seed)
+    batches = objective.batches(budget.batch_size, seed=recipe.seed)
     steps = budget.epochs * batches.steps
     stepper = make_stepper(model, optim, make_scaler(recipe.hardware, model.device))
     average = Average(model, optim.ema) if optim.ema is not None else None

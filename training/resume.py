@@ -6,7 +6,8 @@ with another recipe, other data or other weights is refused: going on from it wo
 
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -38,22 +39,25 @@ from training.recipe import Recipe
 Tensors = Mapping[str, torch.Tensor]
 # They change no weight on purpose: a finished run can be judged and exported in another way.
 HARMLESS_TABLES = ("export.", "head.out_of_scope", "head.coverages")  # fitted after training
+_MORE_HEAD = re.compile(r"more_heads\.\d+\.")
 HARMLESS = {"description", "baselines", "probes", "threads", "budget.checkpoint_steps", "track"} | {
     "data.corpus",
     "data.slices",
 }
 
 
-def fingerprint(recipe: Recipe, splits: Splits, loaded: LoadedEncoder) -> dict[str, str]:
-    """What the weights of a run come from, by name, so that a difference can be named."""
+def fingerprint(recipe: Recipe, splits: Splits, loaded: LoadedEncoder, more: Sequence[Splits] = ()) -> dict[str, str]:
+    """What the weights of a run come from, by name, so that a difference can be named; `more`: of its other heads."""
     prints = {
         f"recipe {key}": json.dumps(value)
         for key, value in flat(recipe.model_dump(mode="json")).items()
-        if key not in HARMLESS and not key.startswith(HARMLESS_TABLES)
+        if key not in HARMLESS and not _MORE_HEAD.sub("", key).startswith(HARMLESS_TABLES)
     }
-    for name in ("train", "dev"):
-        rows = [_plain(row) for row in getattr(splits, name)]
-        prints[f"{name} rows"] = _short_digest(json.dumps(rows, ensure_ascii=False).encode())
+    owners = ["", *(f"{table.head.name} " for table in recipe.more_heads)]
+    for owner, part in zip(owners, (splits, *more), strict=True):
+        for name in ("train", "dev"):
+            rows = [_plain(row) for row in getattr(part, name)]
+            prints[f"{owner}{name} rows"] = _short_digest(json.dumps(rows, ensure_ascii=False).encode())
     weights = hashlib.sha256()
     for tensor in loaded.encoder.state_dict().values():
         weights.update(tensor.cpu().numpy().tobytes())
@@ -71,9 +75,11 @@ def _plain(row: Row) -> Json:
 
 
 def flat(table: Json, prefix: str = "") -> Json:
-    """Nested tables as `table.key`."""
+    """Nested tables as `table.key`, more heads as `more_heads.0.key`."""
     found: Json = {}
     for key, value in table.items():
+        if key == "more_heads" and isinstance(value, list):
+            value = {str(number): each for number, each in enumerate(value)}
         found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
     return found
 

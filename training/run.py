@@ -10,14 +10,14 @@ from pathlib import Path
 
 from app.bundle.manifest import NAME_PATTERN, PoolingMode
 from training.build import store_of
-from training.calibrate import Fitted
 from training.checkpoint import DamagedCheckpointError, ForeignCheckpointError, Place, list_checkpoints
 from training.checkpoint import load as load_checkpoint
-from training.data import Row, Splits, describe, load
+from training.data import Row, Splits, describe, load, load_more
 from training.data.checks import BadValue, to_row
 from training.data.files import read
 from training.data.lines import FileFault
 from training.errors import DataError, RecipeError, TrainingError
+from training.evaluation.trained import Taught
 from training.export.describe import Finished
 from training.export.publish import publish
 from training.finetune import Tuned, fine_tune
@@ -45,18 +45,20 @@ def train(path: Path, *, models: Path, progress: Progress, overrides: Sequence[s
             loaded = load_encoder(recipe.encoder)
         return _publish_imported(recipe, Imported(Model(loaded.encoder, {}), loaded), models, progress)
     check_installed(recipe)
-    splits = load_data(recipe, path.parent, progress)
+    splits, *more = load_heads(recipe, path.parent, progress)
     runs = models / "runs" / recipe.name
     probes = read_probes(recipe, path.parent)
     with tracking(recipe, runs, progress.say) as told:
-        tuned = fine_tune(recipe, splits, runs=runs, resume=resume, progress=progress, probes=probes, log=told.log)
+        tuned = fine_tune(
+            recipe, splits, more=more, runs=runs, resume=resume, progress=progress, probes=probes, log=told.log
+        )
         told.judged(tuned.metrics, tuned.report)
-        return publish(finished(recipe, tuned, splits), store_of(models), progress=progress)
+        return publish(finished(recipe, tuned), store_of(models), progress=progress)
 
 
-def finished(recipe: Recipe, tuned: Tuned, splits: Splits) -> Finished:
+def finished(recipe: Recipe, tuned: Tuned) -> Finished:
     """What fine-tuning made, ready to be published."""
-    return Finished(recipe, tuned.model, tuned.loaded, tuned.fitted, tuned.metrics, tuned.report, splits)
+    return Finished(recipe, tuned.model, tuned.loaded, tuned.heads, tuned.report)
 
 
 def export(path: Path, *, models: Path, progress: Progress, overrides: Sequence[str] = ()) -> Path:
@@ -112,6 +114,19 @@ def load_data(recipe: Recipe, folder: Path, progress: Progress) -> Splits:
     return splits
 
 
+def load_heads(recipe: Recipe, folder: Path, progress: Progress) -> list[Splits]:
+    """`load_data` for every head, the primary first."""
+    splits = load_data(recipe, folder, progress)
+    if not recipe.more_heads:
+        return [splits]
+    with progress.step("reading the data of the other heads"):
+        more = load_more(recipe, folder)
+    for table, part in zip(recipe.more_heads, more, strict=True):
+        for line in describe(part):
+            progress.say(f"head {table.head.name}: {line}")
+    return [splits, *more]
+
+
 def read_probes(recipe: Recipe, folder: Path) -> list[Row]:
     """The recipe's own sentences with labels, if it has any.
 
@@ -154,7 +169,8 @@ def default_name(source: str) -> str:
 
 
 def _publish_imported(recipe: Recipe, found: Imported, models: Path, progress: Progress) -> Path:
-    finished = Finished(recipe, found.model.eval(), found.loaded, Fitted(), {}, {}, None, found.heads, found.graphs)
+    heads = [Taught(recipe.head)]
+    finished = Finished(recipe, found.model.eval(), found.loaded, heads, {}, found.heads, found.graphs)
     return publish(finished, store_of(models), progress=progress)
 
 

@@ -58,8 +58,15 @@ class Stage:
         return runs / f"stage-{self.number}" if self.number else runs
 
 
-def plan(recipe: Recipe, splits: Splits, loaded: LoadedEncoder, teacher: Teacher | None = None) -> list[Stage]:
-    """The stages of a recipe, in order, each with its tokenised rows; only a run without stages has a teacher.
+def plan(
+    recipe: Recipe,
+    splits: Splits,
+    loaded: LoadedEncoder,
+    teacher: Teacher | None = None,
+    more: Sequence[Splits] = (),
+) -> list[Stage]:
+    """The stages of a recipe, in order, each with its tokenised rows; only a run without stages has a teacher, or
+    several heads, of which `more` are the data.
 
     Raises:
         TrainingError: the recipe trains nothing, or a stage cannot learn from these rows.
@@ -67,7 +74,7 @@ def plan(recipe: Recipe, splits: Splits, loaded: LoadedEncoder, teacher: Teacher
     if not recipe.stages:
         if recipe.loss is None:
             raise TrainingError(f"recipe {recipe.name} has no [loss] and no [[stages]]: there is nothing to train")
-        return [Stage(recipe, recipe.loss, make_objective(recipe, recipe.loss, splits, loaded, teacher))]
+        return [Stage(recipe, recipe.loss, make_objective(recipe, recipe.loss, splits, loaded, teacher, more))]
     stages = []
     for number, table in enumerate(recipe.stages, start=1):
         own = stage_recipe(recipe, table)

@@ -16,7 +16,7 @@ from training.recipe import Recipe, load_recipe
 from training.recipe.data import Columns, FileData
 from training.recipe.encoder import AnyEncoder
 from training.recipe.heads import RowKind
-from training.run import load_data, read_probes
+from training.run import load_heads, read_probes
 
 FAULTS_FILE = "faults.txt"
 
@@ -34,10 +34,13 @@ def validate_recipe(path: Path, *, progress: Progress, report: Path | None = Non
     if recipe.data is None:
         return f"{recipe.name}: the recipe is sound; it has no data to read"
     read_probes(recipe, path.parent)
-    splits = load_data(recipe, path.parent, progress)
+    splits, *more = load_heads(recipe, path.parent, progress)
     ruler = _vector_ruler(recipe.encoder) if splits.is_of_vectors else _ruler(recipe, progress)
     with progress.step("checking the data"):
         lines = _look(splits, recipe.name, ruler, report)
+        for table, part in zip(recipe.more_heads, more, strict=True):
+            name = table.head.name
+            lines += [f"head {name}: {line}" for line in _look(part, recipe.name, ruler, report and report / name)]
     for line in lines:
         progress.say(line)
     return f"{recipe.name}: the recipe and its data are sound"

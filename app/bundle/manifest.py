@@ -149,18 +149,24 @@ class Parity(Strict):
     seconds: float
 
 
-class Agreement(Strict):
-    """What the gate measured for an int8 pair against the fp32 graph."""
+class HeadAgreement(Strict):
+    """What the gate measured for a classifier of an int8 pair; nothing where it had no labelled rows."""
+
+    judged_rows: int = 0
+    labels_equal: float | None = None  # the share of the rows with the same label
+    metric: float | None = None
+    metric_fp32: float | None = None
+
+
+class Agreement(HeadAgreement):
+    """What the gate measured for an int8 pair against the fp32 graph; of a classifier with that of its primary head."""
 
     rows: int
     mean_cosine: float
     worst_cosine: float
     alone_worst_cosine: float  # a row alone to the same row in a batch
     left_out: list[str]  # products that run in float32 because the limits were missed with them in int8
-    judged_rows: int = 0  # labelled rows, of classifiers
-    labels_equal: float | None = None  # the share of them with the same label
-    metric: float | None = None
-    metric_fp32: float | None = None
+    more_heads: dict[str, HeadAgreement] = {}  # of the other classifiers, by name
     seconds: float
 
 

@@ -35,8 +35,8 @@ def test_a_classifier_comes_with_all_its_figures(make_recipe: MakeRecipe, intent
     assert metrics == tuned.metrics
     pictures = {f"report/{name}.png" for name in ("confusion", "reliability", "curves")}
     assert set(tuned.report) == {"report/metrics.json", *pictures}
-    assert metrics["temperature"] == tuned.fitted.temperature
-    assert tuned.fitted.out_of_scope == OutOfScope(score="max_probability", threshold=0.5)
+    assert metrics["temperature"] == tuned.heads[0].fitted.temperature
+    assert tuned.heads[0].fitted.out_of_scope == OutOfScope(score="max_probability", threshold=0.5)
     assert metrics["out_of_scope"]["score"] == "max_probability"
     low, high = metrics["intervals"]["accuracy"]
     assert low <= metrics["accuracy"] <= high
@@ -59,7 +59,7 @@ def test_an_embedder_is_judged_by_retrieval(make_recipe: MakeRecipe, pairs: Spli
 
     tuned = fine_tune(recipe, pairs, runs=tmp_path, resume=False, progress=Progress())
 
-    assert tuned.fitted == Fitted()
+    assert tuned.heads[0].fitted == Fitted()
     assert set(tuned.report) == {"report/metrics.json", "report/curves.png"}
     figures = json.loads(tuned.report["report/metrics.json"])
     assert {"mrr", "recall_at_1", "ndcg_at_10"} <= figures["baselines"]["encoder_before_training"].keys()
@@ -78,7 +78,7 @@ def test_the_same_seed_gives_the_same_weights_and_the_same_report(
 
     weights, others = one.model.state_dict(), other.model.state_dict()
     assert all(torch.equal(tensor, others[name]) for name, tensor in weights.items())
-    assert (one.fitted, one.metrics, one.report) == (other.fitted, other.metrics, other.report)
+    assert (one.heads, one.metrics, one.report) == (other.heads, other.metrics, other.report)
 
 
 def test_a_probe_with_an_unknown_label_is_found_before_training(
@@ -121,9 +121,9 @@ def test_without_dev_rows_nothing_is_calibrated_and_the_report_says_so(
 
     tuned = fine_tune(recipe, splits, runs=tmp_path, resume=False, progress=Progress())
 
-    assert (tuned.fitted.temperature, tuned.fitted.conformal) == (1.0, {})
-    assert tuned.fitted.out_of_scope == OutOfScope(score="mahalanobis", threshold=-50.0)
-    assert tuned.fitted.statistics is not None
+    assert (tuned.heads[0].fitted.temperature, tuned.heads[0].fitted.conformal) == (1.0, {})
+    assert tuned.heads[0].fitted.out_of_scope == OutOfScope(score="mahalanobis", threshold=-50.0)
+    assert tuned.heads[0].fitted.statistics is not None
     assert tuned.metrics["ece_before"] == tuned.metrics["ece_after"]
     assert tuned.metrics["calibrated_on"] == (
         "nothing: there are no dev rows, so the temperature is 1 and no conformal sets are offered"

@@ -15,7 +15,7 @@ from training.recipe import Recipe
 from training.recipe.data import DatasetData, DigitsData, FileData, HomeIntentsData
 from training.recipe.heads import ClassifyTask
 
-__all__ = ["Counts", "Row", "Splits", "describe", "load"]
+__all__ = ["Counts", "Row", "Splits", "describe", "load", "load_more"]
 
 
 def load(recipe: Recipe, folder: Path) -> Splits:
@@ -31,6 +31,21 @@ def load(recipe: Recipe, folder: Path) -> Splits:
         return _load(recipe, folder, [])
     splits = _load(recipe, folder, [scope.label])
     return take_out(splits, scope.label, needed=scope.score is None)
+
+
+def load_more(recipe: Recipe, folder: Path) -> list[Splits]:
+    """The rows of each of a recipe's `more_heads`, as its head reads them.
+
+    Raises:
+        DataError: as of `load`, with the name of the head.
+    """
+    found = []
+    for more in recipe.more_heads:
+        try:
+            found.append(load(recipe.alone(more), folder))
+        except DataError as error:
+            raise DataError(f"head {more.head.name}: {error.summary}", error.problems) from error
+    return found
 
 
 def _load(recipe: Recipe, folder: Path, untrained: Collection[str]) -> Splits:

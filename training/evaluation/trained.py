@@ -1,7 +1,7 @@
 """What is there to judge, and what comes out?"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from training.data.collate import encode
 from training.data.rows import Row, Splits
 from training.evaluate import predict
 from training.modeling import LoadedEncoder, Model
-from training.recipe.heads import ClassifyTask
+from training.recipe.heads import ClassifyTask, EmbedTask
 
 Floats = NDArray[np.float32]
 
@@ -25,6 +25,31 @@ class Judged:
     metrics: dict[str, object]
     report: dict[str, bytes]
     private: dict[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Taught:
+    """One head of a finished model: what it is, the data it has learned, what was fitted, and its figures on test.
+
+    `splits` is None, and the figures are none, where nothing was learned.
+    """
+
+    table: EmbedTask | ClassifyTask
+    splits: Splits | None = None
+    fitted: Fitted = field(default_factory=Fitted)
+    metrics: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def labels(self) -> list[str]:
+        """In the order of the logits."""
+        return self.splits.labels if self.splits else []
+
+
+def metrics_of(heads: Sequence[Taught]) -> dict[str, object]:
+    """The figures of a model: those of its primary head, and under `heads` those of the others by name."""
+    first, *others = heads
+    by_name = {head.table.name: dict(head.metrics) for head in others}
+    return {**first.metrics, **({"heads": by_name} if by_name else {})}
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,6 +112,10 @@ def _data(manifest: Manifest) -> Iterator[str]:
     for split, count in counts.items():
         dropped = f"{count['deduplicated']:,} deduplicated, {count.get('left_out', 0):,} left out"
         yield f"- {split}: {count['used']:,} rows used of {count['rows_in']:,} ({dropped})"
+    for name, facts in cast("Mapping[str, Mapping[str, Any]]", manifest.training.get("heads") or {}).items():
+        if facts["data"] != manifest.training["data"]:
+            rows_used = ", ".join(f"{split} {count['used']:,}" for split, count in facts["counts"].items())
+            yield f"- Head `{name}` has rows of its own: {rows_used}. {facts['origin']}".rstrip()
     for check, rows in cast("Mapping[Check, int]", manifest.metrics.get("findings") or {}).items():
         if rows:
             yield f"- {WHAT[check][0].upper()}{WHAT[check][1:]}: {rows:,}"
@@ -132,6 +136,12 @@ def _figures(manifest: Manifest) -> Iterator[str]:
         yield ""
         yield f"At one threshold of 0.5 for all labels: macro-F1 {_number(at_half['macro_f1'])}, micro-F1 "
         yield f"{_number(at_half['micro_f1'])}. The thresholds are fitted on dev; `per_class` in the report has them."
+    for name, figures in cast("Mapping[str, Mapping[str, object]]", manifest.metrics.get("heads") or {}).items():
+        yield ""
+        rows = cast("Mapping[str, int]", figures["rows"])
+        yield f"Head `{name}`, on {rows['test']:,} rows: " + "; ".join(
+            f"{FIGURES[figure]} {_number(figures[figure])}" for figure in FIGURES if figure in figures
+        )
     if corpus := cast("Mapping[str, Any]", manifest.metrics.get("corpus") or {}):
         shown = (f"{FIGURES[name].lower()} {_number(corpus[name])}" for name in FIGURES if name in corpus)
         yield ""

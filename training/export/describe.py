@@ -32,16 +32,17 @@ from app.bundle.manifest import (
     Trunk,
     pooling_name,
 )
-from training.calibrate import Fitted, head_of
-from training.data.collate import encode, reader_bytes
+from training.calibrate import head_of
+from training.data.collate import Input, encode, reader_bytes
 from training.data.rows import Row, Splits
+from training.data.splits import Split
+from training.evaluation.trained import Taught, metrics_of
 from training.export.onnx import ExportedGraph, inputs_of
 from training.modeling import LoadedEncoder, Model, TextEncoder
 from training.recipe import Recipe
-from training.recipe.heads import EmbedTask
+from training.recipe.heads import TRUNK_HEAD, EmbedTask
 
 MODEL_FILE = "model.fp32.onnx"
-TRUNK_HEAD = "embedding"  # the vector that every classifier offers beside its labels
 LIBRARIES = ("encodery", "numpy", "onnx", "onnxruntime", "onnxscript", "tokenizers", "torch", "transformers")
 LENGTH_BUCKETS = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)  # tokens, upper ends
 
@@ -50,44 +51,60 @@ Head = EmbedHead | ClassifyHead
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A model that is ready to leave torch, and all that is known of it.
-
-    `splits` is None for an import, whose classifiers are `imported`.
+    """A model that is ready to leave torch, and all that is known of it: its heads, the primary one first, and the
+    files of its report by path. Classifiers that an import brings along are `imported`.
     """
 
     recipe: Recipe
     model: Model
     loaded: LoadedEncoder
-    fitted: Fitted
-    metrics: Json
+    heads: Sequence[Taught]
     report: Mapping[str, bytes]
-    splits: Splits | None
     imported: Sequence[ClassifyHead] = ()
     graphs: Callable[[], Iterator[ExportedGraph]] | None = (
         None  # of a model that is a graph already; None: it is exported
     )
 
     @property
-    def labels(self) -> list[str]:
-        """In the order of the logits."""
-        return self.splits.labels if self.splits else []
+    def metrics(self) -> Json:
+        """The figures of all heads."""
+        return metrics_of(self.heads)
+
+    @property
+    def splits(self) -> Splits | None:
+        """The data of the primary head; None for an import."""
+        return self.heads[0].splits
+
+    def texts(self, *splits: Split) -> list[str]:
+        """`inputs` of a model that reads texts."""
+        return [one for one in self.inputs(*splits) if isinstance(one, str)]
+
+    def inputs(self, *splits: Split) -> list[Input]:
+        """Those of the rows of these splits: of the primary head, then the texts that other heads have beside them."""
+        first, *others = ([row for split in splits for row in getattr(head.splits, split, [])] for head in self.heads)
+        found: list[Input] = [row.input for row in first]
+        known = {row.text for row in first}
+        for rows in others:
+            found += [row.text for row in rows if row.text not in known]
+            known |= {row.text for row in rows}
+        return found
 
 
 def heads_of(finished: Finished) -> list[Head]:
     """The primary head first; a classifier also offers the vector under its labels."""
-    task, width = finished.recipe.head, finished.loaded.encoder.width
-    if isinstance(task, EmbedTask):
-        if not width:  # somebody else's graph that gives logits alone
-            return list(finished.imported)
-        vector = EmbedHead(
-            name=task.name, output=EMBEDDING_OUTPUT, dimensions=width, cuts=task.cuts, normalize=task.normalize
-        )
-        return [*finished.imported, vector]
+    width, heads = finished.loaded.encoder.width, list[Head]()
+    for head in finished.heads:
+        table = head.table
+        if isinstance(table, EmbedTask):
+            if not width:  # somebody else's graph that gives logits alone
+                return list(finished.imported)
+            vector = EmbedHead(
+                name=table.name, output=EMBEDDING_OUTPUT, dimensions=width, cuts=table.cuts, normalize=table.normalize
+            )
+            return [*finished.imported, vector]
+        heads.append(head_of(table, head.labels, head.fitted))
     normalize = finished.loaded.normalize
-    return [
-        head_of(task, finished.labels, finished.fitted),
-        EmbedHead(name=TRUNK_HEAD, output=EMBEDDING_OUTPUT, dimensions=width, normalize=normalize),
-    ]
+    return [*heads, EmbedHead(name=TRUNK_HEAD, output=EMBEDDING_OUTPUT, dimensions=width, normalize=normalize)]
 
 
 def describe(
@@ -187,14 +204,24 @@ def _reference(finished: Finished) -> Json:
     }
     if isinstance(loaded.reader, Tokenizer):
         reference["unknown_token_share"] = unknown_share(loaded.reader, rows, loaded.max_tokens)
-    if finished.labels:
+    reference |= _answers(finished.heads[0])
+    if more := finished.heads[1:]:
+        reference["heads"] = {head.table.name: _answers(head) for head in more}
+    return reference
+
+
+def _answers(head: Taught) -> Json:
+    """How often the training rows have which label, or which values they have."""
+    rows = head.splits.train if head.splits else []
+    found: Json = {}
+    if head.labels:
         by_label = Counter(label for row in rows for label in row.all_labels)
-        reference["label_shares"] = {label: round(by_label[label] / len(rows), 6) for label in finished.labels}
-    if finished.recipe.head.rows == "regression":
+        found["label_shares"] = {label: round(by_label[label] / len(rows), 6) for label in head.labels}
+    if head.table.rows == "regression":
         values_N = np.array([row.value for row in rows], np.float64)
         shares = np.linspace(0, 1, 5)
-        reference["values"] = {f"{share:g}": float(np.quantile(values_N, share)) for share in shares}
-    return reference
+        found["values"] = {f"{share:g}": float(np.quantile(values_N, share)) for share in shares}
+    return found
 
 
 def unknown_share(tokenizer: Tokenizer, rows: Sequence[Row], max_tokens: int) -> float:
@@ -218,10 +245,15 @@ def _training(finished: Finished, graph: ExportedGraph) -> Json:
     if after := after_pooling(finished.loaded.encoder):
         facts["after_pooling"] = after
     if splits is not None:
-        facts["origin"] = splits.origin
-        facts["data"] = splits.digests
-        facts["counts"] = {split: asdict(counts) for split, counts in splits.counts.items()}
+        facts |= _sources(splits)
+    if more := finished.heads[1:]:
+        facts["heads"] = {head.table.name: _sources(head.splits) for head in more if head.splits}
     return facts
+
+
+def _sources(splits: Splits) -> Json:
+    counts = {split: asdict(counts) for split, counts in splits.counts.items()}
+    return {"origin": splits.origin, "data": splits.digests, "counts": counts}
 
 
 def _version(package: str) -> str:

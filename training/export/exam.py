@@ -29,6 +29,7 @@ class Exam:
     to call might move it.
     """
 
+    head: str
     metric: str
     texts: Sequence[Input]
     judge: Callable[[Outputs], tuple[float, float]]
@@ -43,7 +44,7 @@ def make_exam(head: EmbedHead | ClassifyHead, test: Sequence[Row]) -> Exam | Non
         return None
     if isinstance(head, ClassifyHead):
         return BY_TYPE[head.problem_type](head, test)
-    return _retrieval(test) if test[0].score is None else _similarity(test)
+    return _retrieval(head.name, test) if test[0].score is None else _similarity(head.name, test)
 
 
 def _single_label(head: ClassifyHead, test: Sequence[Row]) -> Exam:
@@ -53,7 +54,7 @@ def _single_label(head: ClassifyHead, test: Sequence[Row]) -> Exam:
         hits = sum(label == row.label for label, row in zip(found, test, strict=True))
         return hits / len(test), float(unsure(head, logits_NC).any(axis=1).mean())
 
-    return Exam("accuracy", [row.input for row in test], judge, len(test))
+    return Exam(head.name, "accuracy", [row.input for row in test], judge, len(test))
 
 
 def _multi_label(head: ClassifyHead, test: Sequence[Row]) -> Exam:
@@ -66,7 +67,7 @@ def _multi_label(head: ClassifyHead, test: Sequence[Row]) -> Exam:
         best, worst = (macro_f1(label_figures(end_NC, right_NC)) for end_NC in ends)
         return macro_f1(label_figures(given_NC, right_NC)), best - worst
 
-    return Exam("macro_f1", [row.input for row in test], judge, len(test))
+    return Exam(head.name, "macro_f1", [row.input for row in test], judge, len(test))
 
 
 def _regression(head: ClassifyHead, test: Sequence[Row]) -> Exam:
@@ -76,7 +77,7 @@ def _regression(head: ClassifyHead, test: Sequence[Row]) -> Exam:
     def judge(outputs: Outputs) -> tuple[float, float]:
         return mean_absolute_error(right_N, outputs[head.output][:, 0].astype(np.float64)), LOGIT_LIMIT * unit
 
-    return Exam("mae", [row.input for row in test], judge, len(test))
+    return Exam(head.name, "mae", [row.input for row in test], judge, len(test))
 
 
 BY_TYPE: Mapping[ProblemType, Callable[[ClassifyHead, Sequence[Row]], Exam]] = {
@@ -86,7 +87,7 @@ BY_TYPE: Mapping[ProblemType, Callable[[ClassifyHead, Sequence[Row]], Exam]] = {
 }
 
 
-def _retrieval(test: Sequence[Row]) -> Exam:
+def _retrieval(name: str, test: Sequence[Row]) -> Exam:
     """Each text against the positives of all rows; a positive that stands there twice competes once."""
     positives = [row.positive or "" for row in test]
 
@@ -95,10 +96,10 @@ def _retrieval(test: Sequence[Row]) -> Exam:
         leads_N = _leads(vectors[: len(test)], vectors[len(test) :], positives)
         return float(np.mean(leads_N > 0)), float((np.abs(leads_N) <= 2 * VECTOR_LIMIT).mean())
 
-    return Exam("recall_at_1", [row.text for row in test] + positives, judge, len(test))
+    return Exam(name, "recall_at_1", [row.text for row in test] + positives, judge, len(test))
 
 
-def _similarity(test: Sequence[Row]) -> Exam:
+def _similarity(name: str, test: Sequence[Row]) -> Exam:
     """The cosine of each pair against its score."""
     scores_N = scores_of(test)
 
@@ -107,7 +108,7 @@ def _similarity(test: Sequence[Row]) -> Exam:
         cosines_N = cosines(vectors[: len(test)], vectors[len(test) :])
         return spearman(cosines_N, scores_N), _rank_slack(cosines_N, scores_N)
 
-    return Exam("spearman", [row.text for row in test] + [row.positive or "" for row in test], judge, len(test))
+    return Exam(name, "spearman", [row.text for row in test] + [row.positive or "" for row in test], judge, len(test))
 
 
 def _rank_slack(cosines_N: Floats, scores_N: NDArray[np.float64]) -> float:

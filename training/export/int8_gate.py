@@ -20,7 +20,7 @@ from app.bundle.batches import slices
 from app.bundle.errors import BundleError
 from app.bundle.golden import LIMITS, check_heads
 from app.bundle.ir import full_length
-from app.bundle.manifest import EMBEDDING_OUTPUT, Agreement, ClassifyHead, EmbedHead
+from app.bundle.manifest import EMBEDDING_OUTPUT, Agreement, ClassifyHead, EmbedHead, HeadAgreement
 from app.bundle.scoring import unit
 from training.data.collate import pad
 from training.data.rows import Row
@@ -48,16 +48,25 @@ Outputs = Mapping[str, Floats]
 
 
 @dataclass(frozen=True, slots=True)
+class Labelled:
+    """Rows of one classifier with what is right for them, their token ids, and what the fp32 graph answers."""
+
+    rows: Sequence[Row]
+    ids: Rows
+    reference: Outputs
+
+
+@dataclass(frozen=True, slots=True)
 class Questions:
-    """What both graphs are asked: golden rows, rows for the vectors, labelled rows, and what is right for each."""
+    """What both graphs are asked, and what is right: golden rows, rows for the vectors, and labelled rows for each
+    classifier, in the order of the heads, or for none.
+    """
 
     golden: Rows
     golden_reference: Outputs  # of the torch model
     rows: Rows
     reference: Outputs
-    judged: Rows
-    labelled: Sequence[Row]  # of which the judged are the token ids
-    judged_reference: Outputs
+    labelled: Sequence[Labelled] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +172,8 @@ def check_pair(pair: Pair, questions: Questions, reader: Reader, left_out: list[
     _check_golden(runner, questions, reader.heads)
     classifiers = [head for head in reader.heads if isinstance(head, ClassifyHead)]
     alone = _check_alone(runner, questions.rows, classifiers)
-    figures = _judge(runner, questions, classifiers[0]) if classifiers and questions.judged else {}
+    asked = zip(classifiers, questions.labelled, strict=True) if questions.labelled else ()
+    first, *others = [(head.name, _judge(runner, rows, head)) for head, rows in asked] or [("", HeadAgreement())]
     measured = {
         "rows": len(questions.rows),
         "mean_cosine": round(float(cosine_B.mean()), 6),
@@ -172,7 +182,7 @@ def check_pair(pair: Pair, questions: Questions, reader: Reader, left_out: list[
         "left_out": left_out,
         "seconds": 0.0,
     }
-    return Agreement.model_validate(measured | figures)
+    return Agreement.model_validate({**measured, **first[1].model_dump(), "more_heads": dict(others)})
 
 
 def _check_golden(runner: IrRunner, questions: Questions, heads: Sequence[EmbedHead | ClassifyHead]) -> None:
@@ -197,30 +207,31 @@ def _check_alone(runner: IrRunner, rows: Rows, classifiers: Sequence[ClassifyHea
     return worst
 
 
-def _judge(runner: IrRunner, questions: Questions, head: ClassifyHead) -> dict[str, float | int]:
+def _judge(runner: IrRunner, labelled: Labelled, head: ClassifyHead) -> HeadAgreement:
     """How far answers are the same, and what the metric loses."""
-    found, wanted = runner.run(questions.judged), questions.judged_reference
-    exam = make_exam(head, questions.labelled)
+    found, wanted = runner.run(labelled.ids), labelled.reference
+    exam = make_exam(head, labelled.rows)
     assert exam is not None  # there are rows
     before, after = exam.judge(wanted)[0], exam.judge(found)[0]
-    figures = {"judged_rows": exam.rows, "metric_fp32": round(before, 6), "metric": round(after, 6)}
+    figures = HeadAgreement(judged_rows=exam.rows, metric_fp32=round(before, 6), metric=round(after, 6))
     if head.problem_type == "regression":
-        _hold_values(wanted[head.output], found[head.output], questions.labelled, after - before)
+        _hold_values(head, labelled, found, after - before)
         return figures
     equal = micro_f1(decisions(head, found[head.output]), decisions(head, wanted[head.output]))
     limit = SETS_EQUAL if head.problem_type == "multi_label" else LABELS_EQUAL
-    _hold(equal >= limit, f"{equal:.2%} of the labels are equal over {exam.rows} rows; {limit:.0%} are wanted")
-    _hold(before - after <= METRIC_LOSS, f"{exam.metric} falls from {before:.4f} to {after:.4f}")
-    return figures | {"labels_equal": round(equal, 6)}
+    what = f"head {head.name}: {equal:.2%} of the labels are equal over {exam.rows} rows; {limit:.0%} are wanted"
+    _hold(equal >= limit, what)
+    _hold(before - after <= METRIC_LOSS, f"head {head.name}: {exam.metric} falls from {before:.4f} to {after:.4f}")
+    return figures.model_copy(update={"labels_equal": round(equal, 6)})
 
 
-def _hold_values(wanted_N1: Floats, found_N1: Floats, rows: Sequence[Row], more: float) -> None:
+def _hold_values(head: ClassifyHead, labelled: Labelled, found: Outputs, more: float) -> None:
     """Values stay near those of fp32, and their mean absolute error grows by no more than `METRIC_LOSS` deviations."""
-    deviation = float(values(rows).std())
-    apart = float(np.abs(wanted_N1 - found_N1).mean())
+    deviation = float(values(labelled.rows).std())
+    apart = float(np.abs(labelled.reference[head.output] - found[head.output]).mean())
     limit = VALUES_APART * deviation
-    _hold(apart <= limit, f"values are {apart:.3g} apart in the mean; the limit is {limit:.3g}")
-    _hold(more <= METRIC_LOSS * deviation, f"the mean absolute error grows by {more:.3g}")
+    _hold(apart <= limit, f"head {head.name}: values are {apart:.3g} apart in the mean; the limit is {limit:.3g}")
+    _hold(more <= METRIC_LOSS * deviation, f"head {head.name}: the mean absolute error grows by {more:.3g}")
 
 
 def _cosines(a_BD: Floats, b_BD: Floats) -> Floats:

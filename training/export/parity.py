@@ -78,10 +78,8 @@ class Shipped:
     heads: Sequence[EmbedHead | ClassifyHead]
 
 
-def check_parity(
-    reference: Reference, shipped: Shipped, *, exam: Exam | None = None, expected: float | None = None
-) -> Parity:
-    """The figures of a graph that keeps every rule. `expected` is what the torch model reached in the exam.
+def check_parity(reference: Reference, shipped: Shipped, exams: Sequence[tuple[Exam, float]] = ()) -> Parity:
+    """The figures of a graph that keeps every rule. Each exam comes with what the torch model reached in it.
 
     Raises:
         GateError: the first broken rule, with the place, the value and the limit.
@@ -92,7 +90,7 @@ def check_parity(
     gate = _Gate(reference, shipped)
     gate.check_inputs(hard_inputs(reference.reader, reference.max_tokens))
     gate.check_grid()
-    if exam is not None and expected is not None:
+    for exam, expected in exams:
         gate.check_exam(exam, expected)
     return Parity(
         rows=gate.rows,
@@ -206,7 +204,8 @@ class _Gate:
         value, slack = exam.judge(self._runner.run_sorted(ids, "the test split"))
         if not abs(value - expected) <= slack + 1e-9:
             found = f"{value:.4f} through the exported file and {expected:.4f} in torch"
-            raise GateError("G10-metric", f"{exam.metric} on {exam.rows} test rows is {found}; they must be equal")
+            what = f"head {exam.head}: {exam.metric} on {exam.rows} test rows"
+            raise GateError("G10-metric", f"{what} is {found}; they must be equal")
 
     def _grid(self) -> Iterator[tuple[int, int, Rows]]:
         """The first row of a batch has the length, the others at most that."""

@@ -1,10 +1,11 @@
 """How does a finished model become a served one? Export → gate → golden rows → manifest and card → write."""
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
 from app.bundle.errors import BundleError
-from app.bundle.manifest import Json, Parity
+from app.bundle.manifest import Parity
 from app.bundle.scope import SCOPE_FILE
 from training.data.collate import reader_bytes
 from training.errors import GateError
@@ -33,17 +34,17 @@ def publish(finished: Finished, store: Path, *, progress: Progress) -> Path:
     tokenizer = reader_bytes(loaded.reader) if like is None else None
     graph, parity = _export(finished, tokenizer, progress)
     with progress.step("recording golden rows"):
-        training = [row.input for row in finished.splits.train] if finished.splits else []
+        training = finished.inputs("train")
         recorded = golden.record(
             finished.model, loaded.reader, training=training, max_tokens=loaded.max_tokens, pad_id=loaded.pad_id
         )
-    statistics = finished.fitted.statistics
+    statistics = [head.fitted.statistics for head in finished.heads if head.fitted.statistics]
     inputs, outputs = golden.as_files(recorded, heads_of(finished), like)
     more = variants(Source(finished, graph, recorded), progress)
     files = [
         NewFile(MODEL_FILE, "model", graph.data, precision="fp32"),
         *more.files,
-        *([NewFile(SCOPE_FILE, "scope", statistics.to_bytes())] if statistics else []),
+        *(NewFile(SCOPE_FILE, "scope", each.to_bytes()) for each in statistics),
         *([NewFile("tokenizer.json", "tokenizer", tokenizer)] if tokenizer is not None else []),
         NewFile("golden.jsonl", "golden-inputs", inputs),
         NewFile("golden.npz", "golden-outputs", outputs),
@@ -71,8 +72,11 @@ def _export(finished: Finished, tokenizer: bytes | None, progress: Progress) -> 
     loaded = finished.loaded
     heads = heads_of(finished)
     reference = Reference(finished.model, loaded.reader, loaded.max_tokens, loaded.pad_id)
-    exam = make_exam(heads[0], finished.splits.test if finished.splits else [])
-    expected = _figure(finished.metrics, exam.metric) if exam else None
+    exams = []
+    for head, taught in zip(heads, finished.heads, strict=False):  # the last is the vector of classifiers
+        exam = make_exam(head, taught.splits.test if taught.splits else [])
+        if exam is not None and (expected := _figure(taught.metrics, exam.metric)) is not None:
+            exams.append((exam, expected))
     refusals: list[GateError | BundleError] = []
     ways = finished.graphs() if finished.graphs else candidates(finished.model, max_tokens=loaded.max_tokens)
     while True:
@@ -83,7 +87,7 @@ def _export(finished: Finished, tokenizer: bytes | None, progress: Progress) -> 
         try:
             with progress.step(f"the gate: ONNX Runtime against {'the source' if finished.graphs else 'torch'}"):
                 shipped = Shipped(graph.data, tokenizer, heads)
-                parity = check_parity(reference, shipped, exam=exam, expected=expected)
+                parity = check_parity(reference, shipped, exams)
         except (GateError, BundleError) as error:
             refusals.append(error)
             progress.say(f"refused ({graph.exporter}): {error}")
@@ -92,7 +96,7 @@ def _export(finished: Finished, tokenizer: bytes | None, progress: Progress) -> 
             return graph, parity
 
 
-def _figure(metrics: Json, name: str) -> float | None:
+def _figure(metrics: Mapping[str, object], name: str) -> float | None:
     value = metrics.get(name)
     return value if isinstance(value, float) else None
 

@@ -15,7 +15,7 @@ from training.export import int8
 from training.export.bundle import NewFile
 from training.export.describe import Finished, heads_of
 from training.export.golden import Golden, hard_texts
-from training.export.int8_gate import Questions, Reader, judged_rows, pass_gate
+from training.export.int8_gate import Labelled, Questions, Reader, judged_rows, pass_gate
 from training.export.onnx import ExportedGraph
 from training.export.packed.export import export_packed
 from training.export.packed.weights import PackedError
@@ -89,11 +89,10 @@ def variants(source: Source, progress: Progress) -> Variants:
 def make_int8(source: Source, progress: Progress) -> Variant:
     """The OpenVINO pair for CPUs."""
     finished = source.finished
-    loaded, splits = finished.loaded, finished.splits
+    loaded = finished.loaded
     if not loaded.encoder.width:
         raise int8.Int8Error("the graph gives no vector, by which an int8 pair is judged")
-    training = [row.text for row in splits.train] if splits else []
-    calibration = int8.calibration_texts(training, loaded.max_tokens)
+    calibration = int8.calibration_texts(finished.texts("train"), loaded.max_tokens)
     with progress.step("what the fp32 graph answers to the gate of int8"):
         questions = _questions(source)
     quantizer = int8.Quantizer(source.graph.data, _ids(finished, calibration), loaded.pad_id)
@@ -124,21 +123,22 @@ MAKERS: tuple[Maker, ...] = (
 
 def _questions(source: Source) -> Questions:
     finished, graph = source.finished, GraphRunner(source.graph.data, source.finished.loaded.pad_id)
-    splits, most = finished.splits, finished.loaded.max_tokens
-    held_out = [row.text for row in [*splits.test, *splits.dev]] if splits else []
+    most, held_out = finished.loaded.max_tokens, finished.texts("test", "dev")
     step = max(1, len(held_out) // GATE_ROWS)
     texts = hard_texts(most) + int8.neutral_texts(1, GATE_TEXTS) + held_out[::step][:GATE_ROWS]
-    labelled = judged_rows([splits.test, splits.dev, splits.train]) if splits else []
-    rows, judged = _ids(finished, texts), _ids(finished, [row.text for row in labelled])
-    where = "the gate of int8"
+    rows, where = _ids(finished, texts), "the gate of int8"
+    labelled = []
+    for head in finished.heads:
+        judged = judged_rows([head.splits.test, head.splits.dev, head.splits.train]) if head.splits else []
+        if judged:
+            ids = _ids(finished, [row.text for row in judged])
+            labelled.append(Labelled(judged, ids, graph.run_sorted(ids, where)))
     return Questions(
         golden=_ids(finished, source.golden.texts),
         golden_reference=source.golden.outputs,
         rows=rows,
         reference=graph.run_sorted(rows, where),
-        judged=judged,
         labelled=labelled,
-        judged_reference=graph.run_sorted(judged, where) if judged else {},
     )
 
 

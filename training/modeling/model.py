@@ -11,11 +11,9 @@ from torch import nn
 from app.bundle.manifest import EMBEDDING_OUTPUT
 from training.modeling.base import TextEncoder
 from training.modeling.heads import ClassifierHead
+from training.recipe.heads import logits_name
 
-
-def logits_name(head_name: str) -> str:
-    """The output that holds the logits of a head: a name that every runtime and file takes."""
-    return "logits_" + head_name.replace("-", "_").replace(".", "_")
+__all__ = ["Model", "logits_name"]
 
 
 class Model(nn.Module):

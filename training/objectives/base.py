@@ -13,6 +13,16 @@ from training.data.rows import Row
 from training.modeling.model import Model
 
 
+class Plan(Protocol):
+    """The rows of every step: a pure function of (seed, epoch, step), so that a resumed run needs no replay."""
+
+    steps: int  # of an epoch
+
+    def batch(self, epoch: int, step: int) -> list[int]:
+        """The rows of step `step` of epoch `epoch`, both counted from 0."""
+        ...
+
+
 class Objective(Protocol):
     """The seam between the loop and what is learned."""
 
@@ -26,9 +36,8 @@ class Objective(Protocol):
         """The training rows, so that an error can name them."""
         ...
 
-    @property
-    def lengths(self) -> Sequence[int]:
-        """Tokens of each training row."""
+    def batches(self, batch_size: int, *, seed: int) -> Plan:
+        """Which rows each step takes, `batch_size` of them or of each set of rows."""
         ...
 
     def loss(self, model: Model, indices: Sequence[int]) -> torch.Tensor:

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from app.bundle.manifest import EMBEDDING_OUTPUT
+from training.data.collate import Batches
 from training.data.rows import Row
 from training.errors import TrainingError
 from training.evaluate import predict_ids
@@ -44,6 +45,10 @@ class Similarity:
     def lengths(self) -> Sequence[int]:
         """Tokens of the longer side of each training pair."""
         return [max(len(a), len(b)) for a, b in zip(self.train.ids, self.train.positive_ids, strict=True)]
+
+    def batches(self, batch_size: int, *, seed: int) -> Batches:
+        """`batch_size` rows a step, of like length."""
+        return Batches(self.lengths, batch_size, seed=seed)
 
     def loss(self, model: Model, indices: Sequence[int]) -> torch.Tensor:
         """The loss of the batch, with cuts the mean over all sizes (arXiv:2205.13147)."""

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from app.bundle.manifest import EMBEDDING_OUTPUT
-from training.data.collate import Item, pad
+from training.data.collate import Batches, Item, pad
 from training.data.rows import Row
 from training.evaluate import predict_ids
 from training.modeling.model import Model
@@ -60,6 +60,10 @@ class Supervised:
     def lengths(self) -> Sequence[int]:
         """Tokens of each training row."""
         return [len(row) for row in self.ids]
+
+    def batches(self, batch_size: int, *, seed: int) -> Batches:
+        """`batch_size` rows a step, of like length."""
+        return Batches(self.lengths, batch_size, seed=seed)
 
     def loss(self, model: Model, indices: Sequence[int]) -> torch.Tensor:
         """The lesson's, of the batch, and the teacher's."""

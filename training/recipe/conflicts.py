@@ -4,12 +4,14 @@ Each is fine alone; together one of them would do nothing, or do what nobody mea
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from training.recipe.data import Columns, DigitsData, reads_vectors
+from training.recipe.data import Columns, Data, DigitsData, reads_vectors
 from training.recipe.few_shot import few_shot_conflicts
+from training.recipe.heads import HeadTable, RowKind
 from training.recipe.losses import BATCH_LOSSES, SCORED_LOSSES
+from training.recipe.more_heads import of_several_heads
 
 if TYPE_CHECKING:
     from training.recipe.run import Recipe
@@ -140,53 +142,70 @@ def conflicts(recipe: "Recipe") -> Iterator[str]:
             'fp16 trains on CUDA only; take "bf16"',
         ),
     ]
-    more = (few_shot_conflicts, _of_problem_type, _of_vectors)
-    for is_there, one, other, why in [*found, *(conflict for rule in more for conflict in rule(recipe))]:
+    rules = (few_shot_conflicts, _of_problem_types, of_several_heads, _of_vectors)
+    for is_there, one, other, why in [*found, *(conflict for rule in rules for conflict in rule(recipe))]:
         if is_there:
             yield f"{one} and {other} disagree: {why}"
 
 
-def _of_problem_type(recipe: "Recipe") -> Iterator[Conflict]:
+def _of_problem_types(recipe: "Recipe") -> Iterator[Conflict]:
     """What is for one label a text is not for several, or for a number."""
-    rows, data = recipe.head.rows, recipe.data
-    is_other = rows in ("multi_label", "regression")
-    head = f'head.problem_type = "{rows}"' if is_other else f'head.task = "{recipe.head.task}"'
+    head, data = recipe.head, recipe.data
+    readers = [head.rows, *(more.head.rows for more in recipe.more_heads if more.column is not None)]
+    yield from _of_separator(head, data, "", readers)
+    yield from _of_problem_type(head, data, "")
+    for number, more in enumerate(recipe.more_heads):
+        at = f"more_heads.{number}."
+        yield from _of_separator(more.head, more.data, at, [more.head.rows])
+        yield from _of_problem_type(more.head, more.data, at)
+    if head.rows in ("multi_label", "regression"):
+        name = f'head.problem_type = "{head.rows}"'
+        learns_logits = recipe.teacher is not None and recipe.teacher.learns == "logits"
+        yield learns_logits, 'teacher.learns = "logits"', name, 'it teaches which one label is right; take "vectors"'
+        yield recipe.probes is not None, f'probes = "{recipe.probes}"', name, "probes have one label each"
+        yield recipe.baselines, "baselines = true", name, "the baselines give one label a text"
+
+
+def _of_separator(head: HeadTable, data: Data | None, at: str, readers: Sequence[RowKind]) -> Iterator[Conflict]:
+    """`readers`: what the heads that read these rows take from them."""
     if (separator := getattr(data, "label_separator", None)) is not None:
+        kind = f'problem_type = "{head.rows}"' if head.rows == "regression" else f'task = "{head.task}"'
         why = 'it parts the labels of a text, which only head.problem_type = "multi_label" has'
-        yield rows != "multi_label", f'data.label_separator = "{separator}"', head, why
-    if not is_other:
+        yield "multi_label" not in readers, f'{at}data.label_separator = "{separator}"', f"{at}head.{kind}", why
+
+
+def _of_problem_type(task: HeadTable, data: Data | None, at: str) -> Iterator[Conflict]:
+    """`at`: the place of the head in the recipe, "" or "more_heads.0."."""
+    if task.rows not in ("multi_label", "regression"):
         return
-    many = rows == "multi_label"
+    many, head = task.rows == "multi_label", f'{at}head.problem_type = "{task.rows}"'
     per_label = getattr(data, "per_label", None)
-    yield per_label is not None, f"data.per_label = {per_label}", head, "its rows have no one label to draw them by"
+    why = "its rows have no one label to draw them by"
+    yield per_label is not None, f"{at}data.per_label = {per_label}", head, why
     has_dev = getattr(data, "has_dev", True)
-    yield many and not has_dev, "data.dev_share = 0", head, "there are no dev rows to fit thresholds on"
-    learns_logits = recipe.teacher is not None and recipe.teacher.learns == "logits"
-    yield learns_logits, 'teacher.learns = "logits"', head, 'it teaches which one label is right; take "vectors"'
-    scope, coverages = getattr(recipe.head, "out_of_scope", None), "coverages" in recipe.head.changed()
+    yield many and not has_dev, f"{at}data.dev_share = 0", head, "there are no dev rows to fit thresholds on"
+    scope, coverages = getattr(task, "out_of_scope", None), "coverages" in task.changed()
     yield (
         scope is not None,
-        "head.out_of_scope",
+        f"{at}head.out_of_scope",
         head,
         ("a text that fits no label gets none of them" if many else "a value has no scope"),
     )
     yield (
         coverages,
-        "head.coverages",
+        f"{at}head.coverages",
         head,
         ("a set of labels is what it answers already" if many else "there are no labels to make sets of"),
     )
     yield (
         getattr(data, "one_label_only", False),
-        "data.one_label_only = true",
+        f"{at}data.one_label_only = true",
         head,
         ("it takes rows of several labels" if many else "its rows have no labels"),
     )
     source = data.source if data is not None else ""
     has_one = source in ("home-assistant-intents", "digits")
-    yield has_one, f'data.source = "{source}"', head, "its rows have one label each"
-    yield recipe.probes is not None, f'probes = "{recipe.probes}"', head, "probes have one label each"
-    yield recipe.baselines, "baselines = true", head, "the baselines give one label a text"
+    yield has_one, f'{at}data.source = "{source}"', head, "its rows have one label each"
 
 
 def _of_vectors(recipe: "Recipe") -> Iterator[Conflict]:

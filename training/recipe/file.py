@@ -7,7 +7,7 @@ Every message reads `file: table.key: what is wrong`; all unknown keys, or all w
 import os
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,8 @@ from training.recipe.keys import UNIONS, unknown_keys
 from training.recipe.run import Recipe
 from training.recipe.sweep import Span, SweepTable, setting
 
-PATHS = ("data.train", "data.dev", "data.test", "data.corpus", "encoder.source", "teacher.source", "probes")
+DATA_PATHS = ("data.train", "data.dev", "data.test", "data.corpus")
+PATHS = (*DATA_PATHS, "encoder.source", "teacher.source", "probes")
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 
 
@@ -120,25 +121,31 @@ def _merge(base: dict[str, Any], change: Mapping[str, Any], what: str) -> None:
 
 def _expand(raw: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """`raw` with the variables of its paths in place, and a problem for each that is not set."""
-    problems: list[str] = []
-    for dotted in PATHS:
-        *tables, key = dotted.split(".")
-        table: Any = raw
-        for name in tables:
-            table = table.get(name) if isinstance(table, dict) else None
-        if isinstance(table, dict) and isinstance(table.get(key), str):
-            for name in _VARIABLE.findall(table[key]):
-                if name not in os.environ:
-                    problems.append(f"{dotted}: the variable {name} is not set; set it: export {name}=FOLDER")
-            table[key] = _VARIABLE.sub(lambda match: os.environ.get(match[1], match[0]), table[key])
+    problems = [problem for dotted in PATHS for problem in _expand_at(raw, dotted, "")]
+    heads = raw.get("more_heads")
+    for number, head in enumerate(heads if isinstance(heads, list) else []):
+        problems += [problem for dotted in DATA_PATHS for problem in _expand_at(head, dotted, f"more_heads.{number}.")]
     return raw, problems
+
+
+def _expand_at(table: Any, dotted: str, prefix: str) -> Iterator[str]:  # noqa: ANN401 - what a file holds
+    """Put the variables of one path of `table`, if it is there, in place."""
+    *tables, key = dotted.split(".")
+    for name in tables:
+        table = table.get(name) if isinstance(table, dict) else None
+    if isinstance(table, dict) and isinstance(table.get(key), str):
+        for name in _VARIABLE.findall(table[key]):
+            if name not in os.environ:
+                yield f"{prefix}{dotted}: the variable {name} is not set; set it: export {name}=FOLDER"
+        table[key] = _VARIABLE.sub(lambda match: os.environ.get(match[1], match[0]), table[key])
 
 
 def _say(detail: ErrorDetails) -> str:
     """One line for a wrong value: `table.key: should be …, not …`."""
     place = [str(part) for part in detail["loc"]]
-    if len(place) > 1 and place[0] in UNIONS:
-        del place[1]  # pydantic puts the chosen type there
+    table = 2 if place[:1] == ["more_heads"] else 0
+    if len(place) > table + 1 and (place[table] == "data" if table else place[0] in UNIONS):
+        del place[table + 1]  # pydantic puts the chosen type there
     message = detail["msg"].removeprefix("Value error, ").removeprefix("Input ").removeprefix("String ")
     if not place:
         return message

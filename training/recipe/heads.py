@@ -12,6 +12,12 @@ RowKind = Literal["embed", "classify", "multi_label", "regression"]  # what a ro
 ProblemType = Literal["single_label", "multi_label", "regression"]
 
 VALUE = "value"  # the name of what a regression gives
+TRUNK_HEAD = "embedding"  # the vector that every classifier offers beside its labels
+
+
+def logits_name(head_name: str) -> str:
+    """The output that holds the logits of a head: a name that every runtime and file takes."""
+    return "logits_" + head_name.replace("-", "_").replace(".", "_")
 
 
 class EmbedTask(Table):
@@ -72,6 +78,11 @@ class ClassifyTask(Table):
     def rows(self) -> RowKind:
         """What its rows of data tell."""
         return "classify" if self.problem_type == "single_label" else self.problem_type
+
+    @property
+    def answer_column(self) -> str:
+        """Which of the columns of data holds what it learns."""
+        return VALUE if self.problem_type == "regression" else "label"
 
     def outputs(self, labels: Sequence[str]) -> list[str]:
         """What the numbers that it gives stand for: the labels of the data, or the value itself."""

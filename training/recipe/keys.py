@@ -3,6 +3,7 @@
 Read off the types of this package, so that they cannot disagree.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 from typing import Any
@@ -12,6 +13,7 @@ from pydantic import BaseModel
 from training.recipe.data import DatasetData, DigitsData, FileData, HomeIntentsData
 from training.recipe.encoder import EncoderTable, MlpTable, RecurrentEncoder, TransformerEncoder
 from training.recipe.heads import ClassifyTask, EmbedTask
+from training.recipe.more_heads import MoreHead
 from training.recipe.run import Recipe
 
 # The tables whose type one of their own keys decides: table → (that key, its value → type).
@@ -34,6 +36,7 @@ UNIONS: dict[str, tuple[str, dict[str, type[BaseModel]]]] = {
     ),
 }
 DEFAULTS = {"encoder": "pretrained"}  # the value of the deciding key where it is not there
+_PLACE = re.compile(r"more_heads\.\d+\.")
 
 
 def unknown_keys(raw: Mapping[str, Any]) -> Iterator[str]:
@@ -47,37 +50,44 @@ def _unknown_in(table: Mapping[str, Any], kind: type[BaseModel], prefix: str, ra
         if key not in kind.model_fields:
             yield f"{dotted} is not a key{_way_out(prefix, key, raw)}"
         elif isinstance(value, dict):
-            chosen = _table_type(kind, key, value)
+            chosen = _table_type(kind, key, value, prefix)
             if isinstance(chosen, str):
                 yield chosen
             elif chosen is not None:
                 yield from _unknown_in(value, chosen, f"{dotted}.", raw)
         elif isinstance(value, list):
             item = next(_models_in(kind.model_fields[key].annotation), None)
-            for table in value:
+            for number, table in enumerate(value):
                 if item is not None and isinstance(table, dict):
-                    yield from _unknown_in(table, item, f"{dotted}.", raw)
+                    place = f"{dotted}.{number}." if item is MoreHead else f"{dotted}."
+                    yield from _unknown_in(table, item, place, raw)
 
 
 def _way_out(prefix: str, key: str, raw: Mapping[str, Any]) -> str:
     """The kind of table the key belongs to, if there is one; else the nearest known key."""
-    chooser, types = UNIONS.get(prefix.removesuffix("."), ("", {}))
+    chooser, types = UNIONS.get(_PLACE.sub("", prefix).removesuffix("."), ("", {}))
     for name, kind in types.items():
         if key in kind.model_fields:
             return f' here: it belongs to {prefix}{chooser} = "{name}"'
-    return f"; did you mean {_nearest(prefix + key, list(_known_keys(raw)))}?"
+    place = _PLACE.match(prefix)
+    if place is None:
+        return f"; did you mean {_nearest(prefix + key, list(_known_keys(raw)))}?"
+    known = [*_keys_of(MoreHead, ""), *(f"head.{name}" for name in ClassifyTask.model_fields)]
+    return f"; did you mean {place[0]}{_nearest(_PLACE.sub('', prefix) + key, known)}?"
 
 
-def _table_type(kind: type[BaseModel], key: str, value: Mapping[str, Any]) -> type[BaseModel] | str | None:
+def _table_type(kind: type[BaseModel], key: str, value: Mapping[str, Any], prefix: str) -> type[BaseModel] | str | None:
     """The type of the table `key`; a str says why it has none; None: it is no table with fixed keys."""
-    if kind is Recipe and key in UNIONS:
+    if kind in (Recipe, MoreHead) and key in UNIONS:
         chooser, types = UNIONS[key]
         choices = ", ".join(f'"{name}"' for name in types)
         if chooser not in value and key not in DEFAULTS:
-            return f"{key}.{chooser}: is missing; write one of {choices}"
+            return f"{prefix}{key}.{chooser}: is missing; write one of {choices}"
         chosen = value.get(chooser, DEFAULTS.get(key))
         if not isinstance(chosen, str) or chosen not in types:
-            return f'{key}.{chooser}: is none of {choices}; did you mean "{_nearest(str(chosen), list(types))}"?'
+            return (
+                f'{prefix}{key}.{chooser}: is none of {choices}; did you mean "{_nearest(str(chosen), list(types))}"?'
+            )
         return types[chosen]
     return next(_models_in(kind.model_fields[key].annotation), None)
 

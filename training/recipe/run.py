@@ -10,10 +10,11 @@ from pydantic import Field, model_validator
 
 from app.bundle.manifest import Name
 from training.recipe.conflicts import conflicts
-from training.recipe.data import Data
+from training.recipe.data import Data, RowsData
 from training.recipe.encoder import AnyEncoder
 from training.recipe.heads import EmbedTask, HeadTable
 from training.recipe.losses import LOSSES, LossTable
+from training.recipe.more_heads import MoreHead
 from training.recipe.settings import BudgetTable, ExportTable, HardwareTable, OptimTable
 from training.recipe.stages import StageTable, stage_conflicts
 from training.recipe.table import Table
@@ -31,6 +32,7 @@ class Recipe(Table):
     head: HeadTable
     data: Data | None = None
     loss: LossTable | None = None
+    more_heads: list[MoreHead] = Field(default=[])  # over the same encoder; the one above is the primary
     teacher: TeacherTable | None = None
     optim: OptimTable = OptimTable()
     budget: BudgetTable = BudgetTable()
@@ -47,6 +49,8 @@ class Recipe(Table):
             raise ValueError(
                 "`data` and `loss` (or `stages`) come together: without both, the encoder is imported as it is"
             )
+        if self.data is None and self.more_heads:
+            raise ValueError("`more_heads` learn, and without `data` and `loss` nothing does: leave them out")
         if self.data is None and self.head.task != "embed":
             raise ValueError("without `data` only an embed head can be exported")
         if self.data is None and self.teacher is not None:
@@ -64,3 +68,12 @@ class Recipe(Table):
         if found := list(stage_conflicts(self) if self.stages else conflicts(self)):
             raise ValueError("; ".join(found))
         return self
+
+    def alone(self, more: MoreHead) -> "Recipe":
+        """The run as if `more` were its only head: its own data, or its column of the primary rows."""
+        data = more.data
+        if more.column is not None:
+            assert isinstance(self.data, RowsData)  # others have no columns: conflicts.py
+            answer = {more.head.answer_column: more.column}
+            data = self.data.model_copy(update={"columns": self.data.columns.model_copy(update=answer)})
+        return self.model_copy(update={"head": more.head, "loss": more.loss, "data": data, "more_heads": []})

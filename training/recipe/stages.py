@@ -51,6 +51,9 @@ def stage_conflicts(recipe: "Recipe") -> Iterator[str]:
         yield f"budget.epochs = {recipe.budget.epochs} and stages disagree: each stage has epochs of its own"
     if "lr" in recipe.optim.changed() and all(stage.lr is not None for stage in recipe.stages):
         yield f"optim.lr = {recipe.optim.lr} and stages disagree: each stage has an lr of its own"
+    if recipe.more_heads:
+        yield "stages and more_heads disagree: stages train one head"
+        return
     if recipe.teacher is not None:
         yield "teacher and stages disagree: a teacher is beside one [loss]"
     said: set[str] = set()

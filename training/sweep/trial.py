@@ -20,7 +20,7 @@ from rich.console import Console
 
 from training.data.rows import Row
 from training.errors import StoppedError, TrainingError
-from training.finetune import build_model
+from training.finetune import build_model, training_inputs
 from training.hardware import pick_device
 from training.loop import train
 from training.modeling import Model, load_encoder
@@ -28,7 +28,7 @@ from training.objectives import Objective, make_objective
 from training.progress import Progress
 from training.recipe import load_recipe
 from training.resume import fingerprint
-from training.run import load_data
+from training.run import load_heads
 from training.teacher import make_teacher
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -41,7 +41,7 @@ class Told:
         self._objective = objective
         self.metric = objective.metric
         self.rows: Sequence[Row] = objective.rows
-        self.lengths = objective.lengths
+        self.batches = objective.batches
         self.loss = objective.loss
 
     def score(self, model: Model) -> Mapping[str, float]:
@@ -60,12 +60,12 @@ def run(path: Path, folder: Path, overrides: Sequence[str]) -> None:
     recipe, progress = load_recipe(path, overrides), Progress(Console(quiet=True))
     if recipe.loss is None:
         raise TrainingError(f"{recipe.name} has no [data] and [loss], so there is nothing to try")
-    splits = load_data(recipe, path.parent, progress)
-    loaded = load_encoder(recipe.encoder, [one for row in splits.train for one in row.inputs], seed=recipe.seed)
-    model = build_model(loaded, recipe, splits.labels).to(pick_device(recipe.hardware))
+    splits, *more = load_heads(recipe, path.parent, progress)
+    loaded = load_encoder(recipe.encoder, training_inputs(splits, more), seed=recipe.seed)
+    model = build_model(loaded, recipe, splits.labels, more).to(pick_device(recipe.hardware))
     teacher = make_teacher(recipe.teacher, splits, model.device, progress)
-    objective = Told(make_objective(recipe, recipe.loss, splits, loaded, teacher))
-    prints = fingerprint(recipe, splits, loaded)
+    objective = Told(make_objective(recipe, recipe.loss, splits, loaded, teacher, more))
+    prints = fingerprint(recipe, splits, loaded, more)
     train(model, objective, recipe, folder=folder, fingerprint=prints, resume=False, progress=progress)
 
 

@@ -17,9 +17,10 @@ from tests.data.make_tiny import sentences
 from training.data.collate import encode
 from training.data.rows import Row
 from training.errors import GateError
+from training.export.compare import Floats
 from training.export.golden import TRAINING_TEXTS
 from training.export.int8 import Pair, Quantizer, as_files, calibration_texts
-from training.export.int8_gate import IrRunner, Questions, Reader, check_pair, judged_rows, pass_gate
+from training.export.int8_gate import IrRunner, Labelled, Questions, Reader, check_pair, judged_rows, pass_gate
 from training.export.parity import GraphRunner
 from training.progress import Progress
 
@@ -45,7 +46,16 @@ def questions() -> Questions:
     rows, judged = _ids(golden.texts + texts[:60]), _ids(texts)
     graph = GraphRunner(GRAPH, MANIFEST.pad_id)
     answers = [graph.run_sorted(asked, "the test") for asked in (rows, judged)]
-    return Questions(_ids(golden.texts[-TRAINING_TEXTS:]), own, rows, answers[0], judged, ROWS, answers[1])
+    return Questions(_ids(golden.texts[-TRAINING_TEXTS:]), own, rows, answers[0], [Labelled(ROWS, judged, answers[1])])
+
+
+def asking(
+    questions: Questions, *, rows: Sequence[Row] | None = None, reference: dict[str, Floats] | None = None
+) -> Questions:
+    """The same with other rows, or another reference, for the classifier."""
+    asked = questions.labelled[0]
+    changed = replace(asked, rows=rows or asked.rows, reference=reference or asked.reference)
+    return replace(questions, labelled=[changed])
 
 
 @pytest.fixture(scope="module")
@@ -164,20 +174,20 @@ def test_golden_rows_that_the_service_would_refuse_are_refused_here(
 
 
 def test_too_many_other_labels_are_refused(pair: Pair, questions: Questions, reader: Reader) -> None:
-    other = {name: values.copy() for name, values in questions.judged_reference.items()}
+    other = {name: values.copy() for name, values in questions.labelled[0].reference.items()}
     spoilt = len(ROWS) // 50
     other["logits_intent"][:spoilt] = -other["logits_intent"][:spoilt]
 
     with pytest.raises(GateError, match="of the labels are equal"):
-        check_pair(pair, replace(questions, judged_reference=other), reader, [])
+        check_pair(pair, asking(questions, reference=other), reader, [])
 
 
 def test_a_loss_of_accuracy_is_refused_though_the_labels_agree(
     pair: Pair, questions: Questions, reader: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Labels that differ are rare, but all of them were right before."""
-    found = IrRunner(pair, reader).run(questions.judged)["logits_intent"].argmax(axis=1)
-    other = {name: values.copy() for name, values in questions.judged_reference.items()}
+    found = IrRunner(pair, reader).run(questions.labelled[0].ids)["logits_intent"].argmax(axis=1)
+    other = {name: values.copy() for name, values in questions.labelled[0].reference.items()}
     changed = np.arange(0, len(ROWS), 150)  # under one in a hundred
     other["logits_intent"][changed] = 0
     other["logits_intent"][changed, (found[changed] + 1) % 4] = 1
@@ -185,7 +195,7 @@ def test_a_loss_of_accuracy_is_refused_though_the_labels_agree(
     truth = [replace(row, label=LABELS[best]) for row, best in zip(ROWS, best_N, strict=True)]
 
     with pytest.raises(GateError, match="accuracy falls"):
-        check_pair(pair, replace(questions, judged_reference=other, labelled=truth), reader, [])
+        check_pair(pair, asking(questions, reference=other, rows=truth), reader, [])
 
 
 @pytest.fixture
@@ -194,7 +204,7 @@ def several(reader: Reader, questions: Questions) -> tuple[Reader, Questions]:
     changes = {"problem_type": "multi_label", "thresholds": dict.fromkeys(LABELS, 0.6), "out_of_scope": None}
     heads = [head.model_copy(update=changes) if isinstance(head, ClassifyHead) else head for head in reader.heads]
     rows = [replace(row, label=None, labels=(str(row.label),)) for row in ROWS]
-    return replace(reader, heads=heads), replace(questions, labelled=rows)
+    return replace(reader, heads=heads), asking(questions, rows=rows)
 
 
 def test_labels_from_thresholds_are_judged_too(pair: Pair, several: tuple[Reader, Questions]) -> None:
@@ -209,13 +219,34 @@ def test_labels_from_thresholds_are_judged_too(pair: Pair, several: tuple[Reader
     assert agreement.metric > 0.5  # macro-F1: logits of one label a text are too high for the others
 
 
+def test_every_classifier_is_judged_on_its_own_rows(
+    pair: Pair, reader: Reader, questions: Questions, several: tuple[Reader, Questions]
+) -> None:
+    """One of one label a text, and one of several; the second is refused though the first agrees."""
+    second = next(head for head in several[0].heads if isinstance(head, ClassifyHead))
+    two = replace(reader, heads=[*reader.heads, second.model_copy(update={"name": "topics"})])
+    whole = several[1].labelled[0]
+    other = whole.reference["logits_intent"][:100].copy()
+    right, wrong = (
+        Labelled(whole.rows[:100], whole.ids[:100], {"logits_intent": logits})
+        for logits in (whole.reference["logits_intent"][:100], np.where(np.arange(100)[:, None] < 20, -9, other))
+    )
+
+    agreement = check_pair(pair, replace(questions, labelled=[*questions.labelled, right]), two, [])
+
+    assert agreement.judged_rows == len(ROWS)
+    assert {name: head.judged_rows for name, head in agreement.more_heads.items()} == {"topics": 100}
+    with pytest.raises(GateError, match=r"head topics: .* of the labels are equal"):
+        check_pair(pair, replace(questions, labelled=[*questions.labelled, wrong]), two, [])
+
+
 def test_other_labels_from_thresholds_are_refused(pair: Pair, several: tuple[Reader, Questions]) -> None:
     reader, questions = several
-    other = {name: values.copy() for name, values in questions.judged_reference.items()}
+    other = {name: values.copy() for name, values in questions.labelled[0].reference.items()}
     other["logits_intent"][: len(ROWS) // 10] = -9
 
     with pytest.raises(GateError, match="of the labels are equal"):
-        check_pair(pair, replace(questions, judged_reference=other), reader, [])
+        check_pair(pair, asking(questions, reference=other), reader, [])
 
 
 @pytest.fixture
@@ -223,12 +254,12 @@ def one_value(reader: Reader, questions: Questions) -> tuple[Reader, Questions]:
     """The same model, its first logit taken for a value that is 0.3 too high or too low."""
     changes = {"problem_type": "regression", "out_of_scope": None}
     heads = [head.model_copy(update=changes) if isinstance(head, ClassifyHead) else head for head in reader.heads]
-    values_N = questions.judged_reference["logits_intent"][:, 0]
+    values_N = questions.labelled[0].reference["logits_intent"][:, 0]
     rows = [
         replace(row, label=None, value=float(each) + (0.3 if number % 2 else -0.3))
         for number, (row, each) in enumerate(zip(ROWS, values_N, strict=True))
     ]
-    return replace(reader, heads=heads), replace(questions, labelled=rows)
+    return replace(reader, heads=heads), asking(questions, rows=rows)
 
 
 def test_values_are_judged_by_their_error(pair: Pair, one_value: tuple[Reader, Questions]) -> None:
@@ -243,11 +274,11 @@ def test_values_are_judged_by_their_error(pair: Pair, one_value: tuple[Reader, Q
 
 def test_values_that_are_apart_are_refused(pair: Pair, one_value: tuple[Reader, Questions]) -> None:
     reader, questions = one_value
-    other = {name: values.copy() for name, values in questions.judged_reference.items()}
+    other = {name: values.copy() for name, values in questions.labelled[0].reference.items()}
     other["logits_intent"] += 0.1 * float(other["logits_intent"][:, 0].std())
 
     with pytest.raises(GateError, match=r"values are .* apart in the mean"):
-        check_pair(pair, replace(questions, judged_reference=other), reader, [])
+        check_pair(pair, asking(questions, reference=other), reader, [])
 
 
 class SpoiltAtFirst(Quantizer):

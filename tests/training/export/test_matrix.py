@@ -63,7 +63,7 @@ def test_family_trains_and_answers_as_in_transformers(family: str, intents: Spli
     recipe = _recipe(save_family(family, tmp_path / family))
     tuned = fine_tune(recipe, intents, runs=tmp_path / "runs", resume=False, progress=Progress())
 
-    folder = publish(finished(recipe, tuned, intents), tmp_path / "store", progress=Progress())
+    folder = publish(finished(recipe, tuned), tmp_path / "store", progress=Progress())
 
     manifest = open_bundle(folder).manifest
     assert (manifest.training["exporter"], manifest.fused_ops["model.fp32.onnx"]) == EXPECTED[family]

@@ -213,7 +213,7 @@ def test_right_file_passes_with_its_figures(reference: Reference, shipped: Shipp
     exam = make_exam(heads[0], ROWS)
     assert exam is not None
 
-    parity = check_parity(reference, shipped, exam=exam, expected=_torch_figure(exam, reference))
+    parity = check_parity(reference, shipped, [(exam, _torch_figure(exam, reference))])
 
     assert parity.labels_equal
     assert parity.logits_max_abs_diff is not None
@@ -262,9 +262,10 @@ def test_label_order_changed_is_refused(reference: Reference, shipped: Shipped, 
     )
     exam, asked = make_exam(right, ROWS), make_exam(wrong, ROWS)
     assert exam is not None
+    assert asked is not None
 
-    with pytest.raises(GateError) as refusal:
-        check_parity(reference, shipped, exam=asked, expected=_torch_figure(exam, reference))
+    with pytest.raises(GateError, match=r"head intent: accuracy") as refusal:
+        check_parity(reference, shipped, [(asked, _torch_figure(exam, reference))])
 
     assert refusal.value.rule == "G10-metric"
 

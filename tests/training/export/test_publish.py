@@ -17,6 +17,7 @@ from training.calibrate import Fitted
 from training.data.rows import Counts, Row, Splits
 from training.errors import GateError
 from training.evaluate import predict
+from training.evaluation.trained import Taught
 from training.export.card import card
 from training.export.describe import Finished, heads_of, space, unknown_share, weights_digest
 from training.export.exam import make_exam
@@ -53,7 +54,8 @@ def finished(model: Model, loaded: LoadedEncoder) -> Finished:
     counts = {"train": Counts(200, 190, 0, 10), "test": Counts(len(ROWS) - 190, len(ROWS) - 190, 0, 0)}
     splits = Splits(ROWS[:190], [], ROWS[190:], LABELS, counts, {"sentences.jsonl": "ab" * 32}, "Written for the tests")
     metrics: dict[str, object] = {"baselines": {"tfidf_svm": {"accuracy": 0.5}}}
-    found = Finished(recipe, model, loaded, FITTED, metrics, {"report/metrics.json": b"{}"}, splits)
+    heads = [Taught(recipe.head, splits, FITTED, metrics)]
+    found = Finished(recipe, model, loaded, heads, {"report/metrics.json": b"{}"})
     exam = make_exam(heads_of(found)[0], splits.test)
     assert exam is not None
     metrics["accuracy"] = exam.judge(predict(model, loaded.tokenizer, exam.texts, max_tokens=64, pad_id=0))[0]
@@ -86,7 +88,8 @@ def test_classifier_comes_first_and_its_vector_second(manifest: Manifest) -> Non
 def test_cuts_that_were_trained_stand_in_the_head(finished: Finished) -> None:
     raw = {"name": "v", "encoder": {"source": "tiny-bert"}, "head": {"task": "embed", "cuts": [8, 16]}}
     trained = raw | {"data": {"source": "files", "train": "a.csv"}, "loss": {"name": "in_batch_negatives"}}
-    embedder = dataclasses.replace(finished, recipe=Recipe.model_validate(trained))
+    recipe = Recipe.model_validate(trained)
+    embedder = dataclasses.replace(finished, recipe=recipe, heads=[Taught(recipe.head)])
 
     (head,) = heads_of(embedder)
 
@@ -183,7 +186,10 @@ def test_a_model_that_fails_the_gate_publishes_nothing(
 
 def test_a_report_of_another_model_publishes_nothing(finished: Finished, tmp_path: Path) -> None:
     """The accuracy in the report is not that of the graph."""
-    wrong = dataclasses.replace(finished, metrics={**finished.metrics, "accuracy": 0.999})
+    (head,) = finished.heads
+    wrong = dataclasses.replace(
+        finished, heads=[dataclasses.replace(head, metrics={**head.metrics, "accuracy": 0.999})]
+    )
 
     with pytest.raises(GateError, match="G10-metric"):
         publish(wrong, tmp_path, progress=Progress())

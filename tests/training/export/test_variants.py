@@ -13,6 +13,7 @@ from tests.data.make_tiny import sentences
 from training.calibrate import Fitted
 from training.data.rows import Counts, Row, Splits
 from training.errors import GateError
+from training.evaluation.trained import Taught
 from training.export.describe import Finished
 from training.export.onnx import torchscript
 from training.export.publish import publish
@@ -35,7 +36,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def encoder(loaded: LoadedEncoder) -> Finished:
     """The tiny encoder as it is, to be imported."""
     recipe = Recipe.model_validate({"name": "tiny", "encoder": {"source": "tiny-bert"}, "head": {"task": "embed"}})
-    return Finished(recipe, Model(loaded.encoder, {}).eval(), loaded, Fitted(), {}, {}, None)
+    return Finished(recipe, Model(loaded.encoder, {}).eval(), loaded, [Taught(recipe.head)], {})
 
 
 def published(finished: Finished, store: Path) -> tuple[Path, Manifest]:
@@ -130,13 +131,16 @@ def test_a_classifier_is_judged_on_its_own_rows(
     rows = [Row(text, f"sentences.jsonl:{number}", label=label) for number, (text, label) in enumerate(sentences())]
     counts = dict.fromkeys(("train", "test"), Counts(len(rows), len(rows), 0, 0))
     splits = Splits(rows[:300], [], rows[300:], sorted({str(row.label) for row in rows}), counts)
-    raw = encoder.recipe.model_dump(exclude_none=True) | {
-        "head": {"task": "classify", "name": "intent"},
-        "data": {"source": "files", "train": "sentences.jsonl"},
-        "loss": {"name": "cross_entropy"},
-    }
+    recipe = Recipe.model_validate(
+        encoder.recipe.model_dump(exclude_none=True)
+        | {
+            "head": {"task": "classify", "name": "intent"},
+            "data": {"source": "files", "train": "sentences.jsonl"},
+            "loss": {"name": "cross_entropy"},
+        }
+    )
     finished = dataclasses.replace(
-        encoder, recipe=Recipe.model_validate(raw), model=model, splits=splits, fitted=Fitted(temperature=2.0)
+        encoder, recipe=recipe, model=model, heads=[Taught(recipe.head, splits, Fitted(temperature=2.0))]
     )
 
     _folder, manifest = published(finished, tmp_path)

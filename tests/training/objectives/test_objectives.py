@@ -11,6 +11,8 @@ from training.errors import TrainingError
 from training.finetune import build_model
 from training.modeling import Model, load_encoder
 from training.objectives import Objective, make_objective
+from training.objectives.retrieval import Retrieval
+from training.objectives.supervised import Supervised
 
 
 def prepare(make_recipe: MakeRecipe, splits: Splits, task: str, **tables: object) -> tuple[Objective, Model]:
@@ -30,6 +32,7 @@ def test_lengths_are_those_of_the_longest_side_of_each_row(
 
     expected = [max(len(encode(text).ids) for text in (row.text, row.positive or row.text)) for row in splits.train]
 
+    assert isinstance(objective, Supervised | Retrieval)
     assert list(objective.lengths) == expected
 
 

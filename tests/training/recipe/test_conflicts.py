@@ -11,6 +11,13 @@ SEVERAL = {"task": "classify", "problem_type": "multi_label"}
 NUMBER = {"task": "classify", "problem_type": "regression"}
 BINARY = {"name": "binary_cross_entropy"}
 SCORED = {"source": "files", "train": "x.jsonl", "columns": {"score": "rating"}}
+
+
+def more(column: str = "room", loss: str = "cross_entropy", **head: object) -> dict[str, object]:
+    """A second head over a column of the primary rows."""
+    return {"column": column, "loss": {"name": loss}, "head": {"task": "classify", "name": "room", **head}}
+
+
 CONFLICTS: dict[str, tuple[dict[str, object], str]] = {
     "parts of in-batch negatives": (
         {"task": "embed", "budget": {"accumulate": 2}},
@@ -162,6 +169,73 @@ CONFLICTS: dict[str, tuple[dict[str, object], str]] = {
         {"head": {**NUMBER, "coverages": [0.9]}, "loss": {"name": "huber"}},
         'head.coverages and head.problem_type = "regression" disagree: there are no labels to make sets of',
     ),
+    "a teacher of several heads": (
+        {"teacher": {"source": "x"}, "more_heads": [more()]},
+        "teacher and more_heads disagree: it teaches one head",
+    ),
+    "two heads of one name": (
+        {"more_heads": [more(name="label")]},
+        'head.name and more_heads.0.head.name = "label" disagree: each head needs a name and an output of its own',
+    ),
+    "two heads of one output": (
+        {"more_heads": [more(name="a-b"), more(name="a_b", column="other")]},
+        'more_heads.0.head.name and more_heads.1.head.name = "a_b" disagree: each head needs a name and an output',
+    ),
+    "the name of the vector": (
+        {"head": {"task": "classify", "name": "embedding"}},
+        'head.name = "embedding" and head.task = "classify" disagree: every classifier also offers the vector',
+    ),
+    "heads beside a vector": (
+        {"task": "embed", "more_heads": [more()]},
+        'more_heads and head.task = "embed" disagree: vectors and labels are not learned together',
+    ),
+    "a column learned twice": (
+        {"more_heads": [more(column="label")]},
+        'more_heads.0.column = "label" and head disagree: both would learn the same',
+    ),
+    "a column of sampled sentences": (
+        {"data": {"source": "home-assistant-intents"}, "more_heads": [more()]},
+        'more_heads.0.column and data.source = "home-assistant-intents" disagree: its rows have no other columns',
+    ),
+    "the vector drawn to the labels of one head": (
+        {"loss": {"name": "cross_entropy", "contrastive_share": 0.5}, "more_heads": [more()]},
+        "loss.contrastive_share = 0.5 and more_heads disagree: it would draw the vector that all heads share",
+    ),
+    "two scopes by the vector": (
+        {
+            "head": {"task": "classify", "out_of_scope": {"score": "mahalanobis"}},
+            "more_heads": [more(out_of_scope={"label": "none"})],
+        },
+        "head.out_of_scope and more_heads.0.head.out_of_scope disagree: one head of a bundle at most is scored by",
+    ),
+    "scope of several labels of a second head": (
+        {"more_heads": [more(loss="binary_cross_entropy", problem_type="multi_label", out_of_scope=0.5)]},
+        'more_heads.0.head.out_of_scope and more_heads.0.head.problem_type = "multi_label" disagree: a text that',
+    ),
+    "several heads without dev rows": (
+        {
+            "data": {"source": "files", "train": "t.csv", "dev_share": 0},
+            "budget": {"choose": "last"},
+            "more_heads": [more()],
+        },
+        "data.dev_share = 0 and more_heads disagree: each head is calibrated on dev rows",
+    ),
+    "a draw of rows for several heads": (
+        {"data": {"source": "files", "train": "t.csv", "per_label": 8}, "more_heads": [more()]},
+        "data.per_label = 8 and more_heads.0.column disagree: each head would draw other rows",
+    ),
+    "rows of numbers for a second head": (
+        {"more_heads": [{**more(), "column": None, "data": {"source": "digits"}}]},
+        "more_heads.0.data and more_heads disagree: its rows are numbers, and several heads read texts",
+    ),
+    "stages of several heads": (
+        {
+            "loss": None,
+            "stages": [{"loss": {"name": "cross_entropy"}, "epochs": 1}],
+            "more_heads": [more()],
+        },
+        "stages and more_heads disagree: stages train one head",
+    ),
     "patience with the last epoch": (
         {"budget": {"choose": "last", "patience": 2}},
         'budget.choose = "last" and budget.patience = 2 disagree: patience waits for a better dev metric',
@@ -215,8 +289,9 @@ def test_both_settings_are_named(tables: dict[str, object], message: str, make_r
         {"loss": {"name": "focal"}},
         {"head": {"task": "classify", "out_of_scope": 0.5}},
         {"task": "embed"},
+        {"more_heads": [more()]},
     ],
-    ids=["plain", "several labels", "a number", "focal", "scope", "embed"],
+    ids=["plain", "several labels", "a number", "focal", "scope", "embed", "two heads"],
 )
 def test_a_recipe_survives_a_round_trip(tables: dict[str, object], make_recipe: MakeRecipe) -> None:
     recipe = make_recipe(**tables)

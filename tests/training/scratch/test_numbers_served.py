@@ -72,10 +72,9 @@ def test_trained_on_numbers_and_answered_as_in_torch(
     sequences = encoder["kind"] != "mlp"
     if sequences:  # dynamo takes some seconds for each layer, and test_served.py has it for texts
         monkeypatch.setattr("training.export.onnx.WAYS", (torchscript,))
-    splits = number_splits(sequences=sequences)
     tuned = tune(encoder, tmp_path / "runs", {"baselines": True})
 
-    folder = publish(finished(numbers_recipe(encoder), tuned, splits), tmp_path / "store", progress=Progress())
+    folder = publish(finished(numbers_recipe(encoder), tuned), tmp_path / "store", progress=Progress())
 
     manifest = open_bundle(folder).manifest
     assert (manifest.modality, manifest.vectors) == ("vectors", tuned.loaded.reader)

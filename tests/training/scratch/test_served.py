@@ -21,9 +21,9 @@ from app.settings import Settings
 from app.types import ModelKey
 from tests.fakes import Client
 from tests.training.scratch.tables import ALL, SMALL_RECURRENT, SMALL_TRANSFORMER, fresh
-from training.calibrate import Fitted
 from training.data.rows import Row, Splits
 from training.evaluate import predict
+from training.evaluation.trained import Taught
 from training.export.describe import Finished
 from training.export.onnx import export_graph, torchscript
 from training.export.parity import Reference, Shipped, check_parity
@@ -71,7 +71,7 @@ def test_trained_from_scratch_and_answered_as_in_torch(
     recipe = recipe_of(encoder)
     tuned = fine_tune(recipe, intents, runs=tmp_path / "runs", resume=False, progress=Progress())
 
-    folder = publish(finished(recipe, tuned, intents), tmp_path / "store", progress=Progress())
+    folder = publish(finished(recipe, tuned), tmp_path / "store", progress=Progress())
 
     manifest = open_bundle(folder).manifest
     assert (manifest.training["exporter"], manifest.trunk.source) == (exporter, "scratch")
@@ -110,7 +110,7 @@ def test_a_recurrent_encoder_goes_without_variants_and_says_why(
     recipe = recipe_of(
         {"kind": kind, **ONE_LAYER}, head={"task": "embed"}, loss={"name": "in_batch_negatives"}, export={}
     )
-    imported = Finished(recipe, Model(loaded.encoder, {}).eval(), loaded, Fitted(), {}, {}, None)
+    imported = Finished(recipe, Model(loaded.encoder, {}).eval(), loaded, [Taught(recipe.head)], {})
 
     manifest = open_bundle(publish(imported, tmp_path, progress=Progress())).manifest
 

@@ -47,10 +47,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_no_test_row_is_read(
     here: Path, intents: Splits, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def blind(recipe: Recipe, folder: Path, progress: Progress) -> Splits:
-        return replace(intents, test=cast("list[Row]", [Untouchable()]))
+    def blind(recipe: Recipe, folder: Path, progress: Progress) -> list[Splits]:
+        return [replace(intents, test=cast("list[Row]", [Untouchable()]))]
 
-    monkeypatch.setattr("training.sweep.trial.load_data", blind)
+    monkeypatch.setattr("training.sweep.trial.load_heads", blind)
 
     run(Path("tiny.toml"), here / "run", ["budget.epochs=2", "head.name=label"])
 
