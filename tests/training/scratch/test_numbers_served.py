@@ -243,7 +243,7 @@ def test_numbers_under_several_labels_or_values(
     recipe = numbers_recipe(MLP, head=head, loss=loss)
 
     tuned = fine_tune(recipe, splits, runs=tmp_path / "runs", resume=False, progress=Progress())
-    folder = publish(finished(recipe, tuned, splits), tmp_path / "store", progress=Progress())
+    folder = publish(finished(recipe, tuned), tmp_path / "store", progress=Progress())
 
     answers = _ask(
         folder,
