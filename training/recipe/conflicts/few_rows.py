@@ -3,14 +3,15 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from training.recipe.conflicts.kind import Conflict
 from training.recipe.data import RowsData
 
 if TYPE_CHECKING:
     from training.recipe.run import Recipe
 
 
-def few_shot_conflicts(recipe: "Recipe") -> Iterator[tuple[bool, str, str, str]]:
-    """Whether the two settings of a pair, which follow, disagree, and why."""
+def of_few_rows(recipe: "Recipe") -> Iterator[Conflict]:
+    """Draws of rows by label, and what is chosen or fitted without dev rows."""
     budget, data = recipe.budget, recipe.data
     yield (
         budget.choose == "last" and budget.patience is not None,
