@@ -10,12 +10,13 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.bundle.manifest import EMBEDDING_OUTPUT, ClassifyHead
 from app.bundle.open import Bundle, open_bundle
@@ -24,7 +25,7 @@ from benchmarks.learning.goals import Training
 from benchmarks.learning.schema import Run, Value
 from benchmarks.machine import ROOT, origin
 from benchmarks.schema import Origin
-from training.data.rows import Row
+from training.data.rows import Row, Splits
 from training.evaluate import predict
 from training.evaluation.bootstrap import interval
 from training.export.served import graph_outputs
@@ -35,6 +36,7 @@ from training.progress import Progress
 from training.recipe import load_recipe
 from training.run import load_data
 
+Floats = NDArray[np.float32]
 # A bundle is made and gated, but for the variants: they cost minutes, and no figure is of them.
 SETTINGS = ("export.int8=false", "export.packed=false")
 LARGE = {"per_class", "by_length", "slices", "epochs", "probes", "findings", "intervals", "rows"}  # no single figures
@@ -179,15 +181,25 @@ def _train(job: Job) -> Path:
 
 
 def _keep_predictions(job: Job, bundle: Bundle) -> None:
-    """The logits and the right label of every dev and test row, of a classifier with one label a row."""
+    """Of a classifier with one label a row."""
     head = bundle.manifest.heads[0]
     if not isinstance(head, ClassifyHead) or head.problem_type != "single_label":
         return
     recipe = job.training.recipe
     splits = load_data(load_recipe(recipe, job.overrides), recipe.parent, Progress())
+
+    def logits(rows: Sequence[Row]) -> Floats:
+        return graph_outputs(bundle, [row.input for row in rows], Progress())[head.output]
+
+    np.savez(job.folder / PREDICTIONS_FILE, **predictions(splits, head.labels, logits))
+
+
+def predictions(splits: Splits, labels: Sequence[str], logits: Callable[[Sequence[Row]], Floats]) -> dict[str, Any]:
+    """The logits and the number of the right label of every dev and test row, as far as there are any: few-shot runs
+    have no dev rows.
+    """
     kept: dict[str, Any] = {}  # savez has another keyword, allow_pickle
-    parts: dict[str, list[Row]] = {"dev": splits.dev, "test": splits.test}
-    for name, rows in parts.items():
-        kept[f"{name}_logits"] = graph_outputs(bundle, [row.text for row in rows], Progress())[head.output]
-        kept[f"{name}_targets"] = np.array(targets(rows, head.labels))
-    np.savez(job.folder / PREDICTIONS_FILE, **kept)
+    for name, rows in (("dev", splits.dev), ("test", splits.test)):
+        if rows:
+            kept[f"{name}_logits"], kept[f"{name}_targets"] = logits(rows), np.array(targets(rows, labels))
+    return kept

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +22,11 @@ from benchmarks.learning.measure import measure, of_seeds, reached, summary
 from benchmarks.learning.resplit import cover_again
 from benchmarks.learning.schema import Coverage, Learning, Paired, Reached, Run, Value
 from benchmarks.learning.work import Job, figures, finished, here, run
+from benchmarks.learning.work import predictions as predictions_of
 from benchmarks.processes import below
 from benchmarks.schema import RESULTS
 from tests.training.tiny import bert_config, intent_splits, pair_splits, wordpiece
+from training.data.rows import Row
 from training.evaluation.retrieval import judge_retrieval
 from training.modeling import Model, load_encoder
 from training.progress import Progress
@@ -170,6 +173,19 @@ def test_a_killed_run_goes_on_and_comes_to_the_same(recipe: Path, tmp_path: Path
 
 def _trains(pid: int) -> bool:
     return "training" in Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+
+
+def test_what_is_kept_of_a_run_without_dev_rows_is_of_test_alone() -> None:
+    splits = intent_splits()
+
+    def logits(rows: Sequence[Row]) -> np.ndarray:
+        assert rows, "no graph runs on nothing"
+        return np.zeros((len(rows), len(splits.labels)), np.float32)
+
+    kept = predictions_of(replace(splits, dev=[]), splits.labels, logits)
+
+    assert set(kept) == {"test_logits", "test_targets"}
+    assert [splits.labels[number] for number in kept["test_targets"]] == [row.label for row in splits.test]
 
 
 def test_other_settings_are_another_run(recipe: Path, tmp_path: Path) -> None:
