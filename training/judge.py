@@ -3,6 +3,7 @@
 A bundle is judged by what callers get: its own tokenizer.json and graph in ONNX Runtime, labels by its manifest.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,8 @@ from training.progress import Progress
 from training.recipe import load_recipe
 from training.run import load_heads
 
+ROUNDING = 1e-5  # relative: what the same graph may differ by, judged in other batches; one row in 10,000 is more
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -38,7 +41,7 @@ class Verdict:
 
     def __str__(self) -> str:
         lines = [f"{self.model}: {self.metric} {self.value:.4f} on {self.rows:,} test rows, through the exported graph"]
-        if self.reported is not None and self.reported != self.value:
+        if self.reported is not None and not math.isclose(self.reported, self.value, rel_tol=ROUNDING):
             lines.append(
                 f"  its report says {self.reported:.4f}: other data, or another split, than it was trained with"
             )
